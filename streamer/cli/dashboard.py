@@ -1,0 +1,139 @@
+"""The live table of `streamer run`: what each stream is doing, from its events and metrics."""
+
+from __future__ import annotations
+
+import http.client
+import statistics
+import time
+from collections import defaultdict, deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from prometheus_client.parser import text_string_to_metric_families
+from rich.table import Table
+
+from streamer.core.event import ActionData, EventType, PhaseData, Status, StatusData
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from streamer.core.event import Event
+    from streamer.runtime.supervisor import Worker
+
+LATENCIES_KEPT = 200
+
+
+@dataclass(slots=True)
+class StreamView:
+    """What is known of one stream.
+
+    Attributes:
+        state: Its camera's.
+        detail: Why, for one that is not well.
+        phase: Its current phase, with its confidence.
+        actions: Open actions.
+        latencies: `pipeline_seconds` of the last events about frames.
+        encoded: Frames encoded so far, and when that was read.
+    """
+
+    state: str = "starting"
+    detail: str = ""
+    phase: str = ""
+    confidence: float | None = None
+    actions: dict[str, float] = field(default_factory=dict)
+    latencies: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCIES_KEPT))
+    frames: int = 0
+    drops: int = 0
+    fps: float | None = None
+
+
+class Dashboard:
+    """Collects, and draws a table."""
+
+    def __init__(self, stream_ids: Iterable[str]) -> None:
+        self.streams = {stream_id: StreamView() for stream_id in stream_ids}
+        self._read_at: float | None = None
+
+    def take(self, event: Event) -> None:
+        """Take note of an event."""
+        view = self.streams.setdefault(event.stream_id, StreamView())
+        data = event.data
+        if isinstance(data, StatusData):
+            view.state = data.state.value
+            view.detail = data.detail or data.reason
+            return
+        view.latencies.append(data.pipeline_seconds)
+        if isinstance(data, PhaseData) and data.status is not Status.RETRACTED:
+            view.phase, view.confidence = data.label or "", data.confidence
+        elif isinstance(data, PhaseData):
+            view.phase, view.confidence = "", None
+        elif isinstance(data, ActionData):
+            if event.type is EventType.ACTION_END:
+                view.actions.pop(data.label, None)
+            else:
+                view.actions[data.label] = data.confidence
+
+    def scrape(self, workers: Sequence[Worker]) -> None:
+        """Read frames and drops from the workers' metrics."""
+        encoded: defaultdict[str, int] = defaultdict(int)
+        dropped: defaultdict[str, int] = defaultdict(int)
+        for worker in workers:
+            if worker.ready is None:
+                continue
+            for family in text_string_to_metric_families(_metrics(worker.ready.metrics_port)):
+                for sample in family.samples:
+                    stream_id = sample.labels.get("stream", "")
+                    if sample.name == "streamer_frames_total":
+                        if sample.labels["step"] == "encoded":
+                            encoded[stream_id] += int(sample.value)
+                    elif sample.name == "streamer_frames_dropped_total":
+                        dropped[stream_id] += int(sample.value)
+        now = time.monotonic()
+        for stream_id, view in self.streams.items():
+            if self._read_at is not None:
+                view.fps = max(0, encoded[stream_id] - view.frames) / (now - self._read_at)
+            view.frames, view.drops = encoded[stream_id], dropped[stream_id]
+        self._read_at = now
+
+    def table(self) -> Table:
+        """The table."""
+        table = Table(expand=False, pad_edge=False)
+        for name in ("stream", "state", "phase"):
+            table.add_column(name, no_wrap=name != "state")
+        for name in ("conf", "fps", "drops", "p50", "p95"):
+            table.add_column(name, justify="right")
+        table.add_column("actions")
+        for stream_id, view in self.streams.items():
+            state = view.state if view.state == "live" else f"{view.state} {view.detail}".strip()
+            table.add_row(
+                stream_id,
+                state,
+                view.phase,
+                "" if view.confidence is None else f"{view.confidence:.2f}",
+                "" if view.fps is None else f"{view.fps:.1f}",
+                str(view.drops),
+                _milliseconds(view.latencies, 0.50),
+                _milliseconds(view.latencies, 0.95),
+                ", ".join(view.actions),
+            )
+        return table
+
+
+def _metrics(port: int) -> str:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1.0)
+    try:
+        connection.request("GET", "/metrics")
+        return connection.getresponse().read().decode()
+    except OSError:
+        return ""  # it is just being restarted; the next reading will have it
+    finally:
+        connection.close()
+
+
+def _milliseconds(values: Sequence[float], quantile: float) -> str:
+    if not values:
+        return ""
+    if len(values) == 1:
+        return f"{values[0] * 1e3:.0f} ms"
+    cut = statistics.quantiles(values, n=100, method="inclusive")[round(quantile * 100) - 1]
+    return f"{cut * 1e3:.0f} ms"

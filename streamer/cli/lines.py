@@ -1,0 +1,46 @@
+"""An event as one line for people."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from streamer.core.event import ActionData, EventType, GapData, PhaseData, Status, StatusData
+
+if TYPE_CHECKING:
+    from streamer.core.event import Event
+
+_VERBS = {
+    EventType.ACTION_START: "▶",
+    EventType.ACTION_UPDATE: "…",
+    EventType.ACTION_END: "■",
+    EventType.PHASE_TRANSITION: "→",
+    EventType.STREAM_STATUS: "●",
+    EventType.STREAM_GAP: "∅",
+}
+
+
+def event_line(event: Event) -> str:
+    """Time, stream, what happened, how sure, how long it took."""
+    moment = datetime.fromisoformat(event.time).astimezone()
+    head = f"{moment:%H:%M:%S}.{moment.microsecond // 1000:03d}  {event.stream_id:<16}"
+    return f"{head} {_VERBS[event.type]} {_body(event)}".rstrip()
+
+
+def _body(event: Event) -> str:
+    match event.data:
+        case PhaseData() as data:
+            left = f" (after {data.previous.label})" if data.previous else ""
+            what = f"phase {data.label or 'none'}{left}"
+        case ActionData() as data:
+            what = f"{event.type.removeprefix('streamer.').replace('.', ' ')} {data.label}"
+        case StatusData() as data:
+            return f"{data.state} {data.detail or data.reason}"
+        case GapData() as data:
+            return (
+                f"gap of {data.seconds:.2f} s, {data.missing_frames} frames missing "
+                f"({data.reason}), state: {data.policy}"
+            )
+    sure = "" if data.status is Status.CONFIRMED else f" {data.status.value}"
+    milliseconds = data.pipeline_seconds * 1e3
+    return f"{what:<34} {data.confidence:.2f}{sure:<12} {milliseconds:6.1f} ms"

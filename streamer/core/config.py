@@ -1,0 +1,95 @@
+"""Settings of a run. From a TOML file, then `STREAMER_…` variables, then the command line."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RedisSettings(_Section):
+    """The data plane."""
+
+    url: str = Field("redis://127.0.0.1:6379", description="redis://, rediss:// or unix:// URL.")
+    partitions: int = Field(1, ge=1, le=1024, description="P, fixed for the life of an install.")
+    max_unread_entries: int = Field(
+        3_000, ge=10, description="Unread feature entries per stream at which the log is full."
+    )
+    max_events: int = Field(1_000_000, ge=1_000, description="Events kept per partition.")
+
+
+class IngestSettings(_Section):
+    """Reading cameras."""
+
+    analysis_fps: float | None = Field(
+        None, gt=0, le=240, description="Frames per second to analyse; None: as the bundle says."
+    )
+    open_timeout_seconds: float = Field(10.0, gt=0, description="Deadline for opening a source.")
+    frame_timeout_seconds: float = Field(5.0, gt=0, description="Longest time without a frame.")
+    frame_path: Literal["shared_memory", "redis"] = Field(
+        "shared_memory", description="How pixels reach the encoder; redis works across hosts."
+    )
+    frame_slots: int = Field(8, ge=2, le=256, description="Frames per camera that may wait.")
+
+
+class EncoderSettings(_Section):
+    """Turning frames into features."""
+
+    name: str | None = Field(
+        None, description="efficientnet_lite0, a .onnx file, torchvision:NAME; None: the bundle's."
+    )
+    device: str | None = Field(None, description="cpu, cuda, cuda:1; None: as the backend prefers.")
+    threads: int = Field(1, ge=1, le=64, description="Threads of one session.")
+    max_batch_size: int | None = Field(None, ge=1, le=1024, description="None: the backend's.")
+    max_wait_seconds: float | None = Field(None, ge=0, le=1, description="None: the backend's.")
+    frame_deadline_seconds: float = Field(
+        1.0, gt=0, description="A live frame older than this is dropped, not encoded."
+    )
+    shard: int = Field(0, ge=0, description="Which share of the streams is mine, from 0.")
+    shards: int = Field(1, ge=1, description="Into how many shares they are split.")
+
+
+class TemporalSettings(_Section):
+    """Turning features into events."""
+
+    backend: Literal["onnx", "torch"] = Field("onnx", description="What runs the model.")
+    rows: int = Field(8, ge=1, le=1024, description="Streams per model call.")
+    lease_seconds: float = Field(5.0, ge=1, description="A worker silent for so long lost its own.")
+
+
+class GatewaySettings(_Section):
+    """Serving events over HTTP."""
+
+    host: str = Field("127.0.0.1", description="Address to bind.")
+    port: int = Field(8080, ge=0, le=65535, description="Port; 0: a free one.")
+
+
+class MetricsSettings(_Section):
+    """Serving metrics and probes."""
+
+    host: str = Field("127.0.0.1", description="Address to bind.")
+    port: int = Field(0, ge=0, le=65535, description="Port; 0: a free one.")
+
+
+class LogSettings(_Section):
+    """Logs, on stderr."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    json_lines: bool = Field(True, description="False: short lines for people.")
+
+
+class Settings(_Section):
+    """All settings."""
+
+    bundle: str = Field("workcell", description="A shipped bundle's name, or a folder.")
+    redis: RedisSettings = RedisSettings()
+    ingest: IngestSettings = IngestSettings()
+    encoder: EncoderSettings = EncoderSettings()
+    temporal: TemporalSettings = TemporalSettings()
+    gateway: GatewaySettings = GatewaySettings()
+    metrics: MetricsSettings = MetricsSettings()
+    log: LogSettings = LogSettings()

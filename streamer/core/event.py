@@ -1,0 +1,326 @@
+"""Events: CloudEvents 1.0 objects, typed. The JSON a subscriber sees is these structs, encoded.
+
+Reference: CloudEvents 1.0.2, and its documented extension `sequence`.
+Nanoseconds since 1970 are strings, because JSON numbers lose their last digits.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Literal
+
+import msgspec
+
+from streamer.core.clock import ClockSource
+from streamer.core.feature import StreamStatus
+from streamer.core.ledger import Ledger
+
+NAMESPACE = uuid.UUID("6f1c2f5e-6a0b-5c53-9f4e-2d1b8f0c7a11")
+"""Namespace of event ids (uuid5)."""
+
+
+class EventType(StrEnum):
+    """CloudEvents `type`."""
+
+    ACTION_START = "streamer.action.start"
+    ACTION_UPDATE = "streamer.action.update"
+    ACTION_END = "streamer.action.end"
+    PHASE_TRANSITION = "streamer.phase.transition"
+    STREAM_STATUS = "streamer.stream.status"
+    STREAM_GAP = "streamer.stream.gap"
+
+
+class Status(StrEnum):
+    """How sure the decoder is of a segment."""
+
+    PROVISIONAL = "provisional"
+    """Said at once; may be retracted."""
+    CONFIRMED = "confirmed"
+    RETRACTED = "retracted"
+    """The provisional event with the same start was wrong."""
+
+
+class EndReason(StrEnum):
+    """Why a segment ended."""
+
+    EXIT = "exit"
+    """The model no longer sees it."""
+    RETRACTED = "retracted"
+    """It never lasted its minimum duration."""
+    NEXT_PHASE = "next_phase"
+    STREAM_ENDED = "stream_ended"
+    NEW_EPOCH = "new_epoch"
+    """The source was opened anew, so the memory of the picture before is gone."""
+    GAP = "gap"
+    """Too much video is missing to know."""
+
+
+class GapPolicy(StrEnum):
+    """What a gap does to a stream's recurrent state. Named in the bundle."""
+
+    HOLD = "hold"
+    """Go on with the state as it was."""
+    RESET = "reset"
+    """Begin from the initial state; open segments end."""
+
+
+class Segment(msgspec.Struct, frozen=True, kw_only=True):
+    """A stretch of one label.
+
+    Attributes:
+        start_ns: UTC nanoseconds of the first frame, as a string.
+        end_ns: The same of the last frame; None while it lasts.
+        start_pts_seconds: Presentation time of the first frame in its epoch.
+        end_pts_seconds: The same of the last frame.
+        start_seq: seq of the first frame.
+        revision: 0 for the first event about this segment, then 1, 2, …
+        end_reason: None while it lasts.
+    """
+
+    start_ns: str
+    end_ns: str | None
+    start_pts_seconds: float
+    end_pts_seconds: float | None
+    start_seq: int
+    revision: int
+    end_reason: EndReason | None = None
+
+
+class FrameRef(msgspec.Struct, frozen=True, kw_only=True):
+    """The frame that decided."""
+
+    epoch: int
+    seq: int
+    pts_seconds: float
+
+
+class Timing(msgspec.Struct, frozen=True, kw_only=True):
+    """When the deciding frame was captured and received, and when the event was emitted (UTC).
+
+    Attributes:
+        captured_ns: By `clock`.
+        received_ns: By the ingest host.
+        emitted_ns: By the temporal worker's host, just before the commit.
+        clock: What `captured_ns` is taken from.
+    """
+
+    captured_ns: str
+    received_ns: str
+    emitted_ns: str
+    clock: ClockSource
+
+
+class Data(msgspec.Struct, frozen=True, kw_only=True):
+    """What every event's data has.
+
+    Attributes:
+        frame: The frame that decided, or before which it happened.
+        timing: Wall-clock times.
+        latency: Seconds per stage.
+        pipeline_seconds: Their sum: what the machinery took.
+        model_id: Digest of the temporal model's bundle.
+        encoder_id: Digest of the encoder and its preprocessing.
+    """
+
+    frame: FrameRef
+    timing: Timing
+    latency: Ledger
+    pipeline_seconds: float
+    model_id: str
+    encoder_id: str
+
+
+class ActionData(Data, frozen=True, kw_only=True):
+    """An action starts, is confirmed, or ends.
+
+    Attributes:
+        label: The action.
+        segment: Since when, until when.
+        confidence: Calibrated probability at the deciding frame, 0–1.
+        status: See `Status`.
+        decision_delay_seconds: Video time from the segment's boundary to the deciding frame:
+            the model's own hesitation.
+        links: Addresses of a snapshot and a clip, where they are kept.
+    """
+
+    label: str
+    segment: Segment
+    confidence: float
+    status: Status
+    decision_delay_seconds: float
+    links: dict[str, str] = {}
+
+
+class PhaseEnd(msgspec.Struct, frozen=True, kw_only=True):
+    """The phase that a transition leaves."""
+
+    label: str
+    segment: Segment
+
+
+class PhaseData(Data, frozen=True, kw_only=True):
+    """The stream enters a phase.
+
+    Attributes:
+        label: The phase entered; None when the stream leaves its last one, for example at its end.
+        segment: Since when.
+        previous: The phase left, with its end; None at the first.
+        confidence: Calibrated probability at the deciding frame, 0–1.
+        status: See `Status`.
+        decision_delay_seconds: As in `ActionData`.
+        links: As in `ActionData`.
+    """
+
+    label: str | None
+    segment: Segment
+    previous: PhaseEnd | None
+    confidence: float
+    status: Status
+    decision_delay_seconds: float
+    links: dict[str, str] = {}
+
+
+class StatusData(Data, frozen=True, kw_only=True):
+    """A camera's state changed."""
+
+    state: StreamStatus
+    reason: str
+    detail: str
+
+
+class GapData(Data, frozen=True, kw_only=True):
+    """Video is missing before `frame`.
+
+    Attributes:
+        missing_from_seq: seq of the first missing frame.
+        missing_frames: How many analysed frames are missing.
+        seconds: Video time between the last frame seen and this one.
+        policy: What was done to the state.
+        reason: `dropped` or `new_epoch`.
+    """
+
+    missing_from_seq: int
+    missing_frames: int
+    seconds: float
+    policy: GapPolicy
+    reason: str
+
+
+EventData = ActionData | PhaseData | StatusData | GapData
+
+DATA_OF_TYPE: dict[
+    EventType, type[ActionData | PhaseData | StatusData | GapData]
+] = {
+    EventType.ACTION_START: ActionData,
+    EventType.ACTION_UPDATE: ActionData,
+    EventType.ACTION_END: ActionData,
+    EventType.PHASE_TRANSITION: PhaseData,
+    EventType.STREAM_STATUS: StatusData,
+    EventType.STREAM_GAP: GapData,
+}
+"""Which data an event type carries."""
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """A CloudEvents 1.0 object.
+
+    Attributes:
+        id: The same for the same input and model, whoever computes it: see `event_id`.
+        source: `/streams/<stream id>`.
+        type: See `EventType`.
+        time: RFC 3339, UTC: when it happened (a start or an end, not its discovery).
+        sequence: Contiguous per stream from 0, zero-padded so that it sorts as text.
+        data: By type, see `DATA_OF_TYPE`.
+        specversion: Always "1.0".
+        datacontenttype: Always "application/json".
+    """
+
+    id: str
+    source: str
+    type: EventType
+    time: str
+    sequence: str
+    data: EventData
+    specversion: Literal["1.0"] = "1.0"
+    datacontenttype: Literal["application/json"] = "application/json"
+
+    @property
+    def stream_id(self) -> str:
+        """The camera."""
+        return self.source.removeprefix("/streams/")
+
+    @property
+    def number(self) -> int:
+        """`sequence` as a number."""
+        return int(self.sequence)
+
+    def emitted(self, *, latency: Ledger, at_ns: int) -> Event:
+        """This event with its ledger complete, as it goes into the log at `at_ns` (UTC)."""
+        timing = msgspec.structs.replace(self.data.timing, emitted_ns=str(at_ns))
+        data = msgspec.structs.replace(
+            self.data, timing=timing, latency=latency, pipeline_seconds=latency.pipeline_seconds
+        )
+        return msgspec.structs.replace(self, data=data)
+
+
+def event_id(
+    *,
+    stream_id: str,
+    epoch: int,
+    model_id: str,
+    type: EventType,
+    label: str,
+    start_seq: int,
+    revision: int,
+) -> str:
+    """The id of an event: uuid5 of what it says, so that a replay yields the same ids.
+
+    Start, update and end of one segment share everything but type and revision.
+    """
+    name = msgspec.json.encode([stream_id, epoch, model_id, type, label, start_seq, revision])
+    return str(uuid.uuid5(NAMESPACE, name.decode()))
+
+
+def sequence_text(number: int) -> str:
+    """A sequence number as CloudEvents wants it: text that sorts like the number."""
+    return f"{number:016d}"
+
+
+def rfc3339(ns: int) -> str:
+    """UTC nanoseconds as RFC 3339 with microseconds."""
+    seconds, rest = divmod(ns, 1_000_000_000)
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest // 1000:06d}Z"
+
+
+def encode_event(event: Event) -> bytes:
+    """The JSON of an event, one line."""
+    return msgspec.json.encode(event)
+
+
+class _Envelope(msgspec.Struct):
+    id: str
+    source: str
+    type: EventType
+    time: str
+    sequence: str
+    data: msgspec.Raw
+
+
+def decode_event(raw: bytes | str) -> Event:
+    """The event of a JSON text.
+
+    Raises:
+        msgspec.ValidationError: It is not an event of a known type.
+    """
+    envelope = msgspec.json.decode(raw, type=_Envelope)
+    return Event(
+        id=envelope.id,
+        source=envelope.source,
+        type=envelope.type,
+        time=envelope.time,
+        sequence=envelope.sequence,
+        data=msgspec.json.decode(envelope.data, type=DATA_OF_TYPE[envelope.type]),
+    )

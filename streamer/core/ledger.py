@@ -1,0 +1,31 @@
+"""The latency ledger: seconds per stage, from receipt of a frame to the commit of its events."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Ledger(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds that one frame spent in each stage. The stages follow each other without holes.
+
+    Attributes:
+        decode_seconds: Packet received → pixels in the encoder's input size.
+        frame_wait_seconds: Pixels ready → the encoder took them into a batch.
+        encode_seconds: Batch taken → features ready.
+        feature_wait_seconds: Features ready → the temporal worker took them into a step.
+        temporal_seconds: Step begun → model outputs decoded into events.
+        commit_seconds: Outputs decoded → commit sent, plus the round trip of the worker's
+            previous commit. An event can't carry the duration of its own.
+    """
+
+    decode_seconds: float = 0.0
+    frame_wait_seconds: float = 0.0
+    encode_seconds: float = 0.0
+    feature_wait_seconds: float = 0.0
+    temporal_seconds: float = 0.0
+    commit_seconds: float = 0.0
+
+    @property
+    def pipeline_seconds(self) -> float:
+        """The sum: what the machinery took, without the model's own hesitation."""
+        return float(sum(getattr(self, field) for field in self.__struct_fields__))

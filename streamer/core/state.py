@@ -1,0 +1,140 @@
+"""The state of a stream: all that affects later output, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+if TYPE_CHECKING:
+    from streamer.core.event import Event
+
+
+class OpenSegment(msgspec.Struct, frozen=True, kw_only=True):
+    """A segment the decoder has announced and not yet ended.
+
+    Attributes:
+        label: Index of its class.
+        start_seq: seq of its first frame.
+        start_ns: Capture time of its first frame, UTC nanoseconds.
+        start_pts_seconds: Presentation time of its first frame.
+        revision: Revision of its last event.
+        confirmed: Whether it has lasted its minimum duration.
+        confidence: Probability at its last event.
+        below: Where it fell below its exit threshold, if it has: (seq, captured ns, pts seconds).
+    """
+
+    label: int
+    start_seq: int
+    start_ns: int
+    start_pts_seconds: float
+    revision: int = 0
+    confirmed: bool = False
+    confidence: float = 0.0
+    below: tuple[int, int, float] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecoderState:
+    """What the decoder remembers of a stream. C counts phases, then actions.
+
+    Attributes:
+        smoothed_C: float32 (C,), smoothed probabilities; NaN before the first frame.
+        rise_seq_C: int64 (C,), seq at which a class's raw probability last rose above its exit
+            threshold; -1 while it is below.
+        rise_ns_C: int64 (C,), capture time of that frame.
+        rise_pts_C: float64 (C,), its presentation time.
+        phase: The confirmed phase.
+        candidate: The provisional phase.
+        actions: Open actions.
+    """
+
+    smoothed_C: np.ndarray
+    rise_seq_C: np.ndarray
+    rise_ns_C: np.ndarray
+    rise_pts_C: np.ndarray
+    phase: OpenSegment | None = None
+    candidate: OpenSegment | None = None
+    actions: tuple[OpenSegment, ...] = ()
+
+    @classmethod
+    def initial(cls, num_classes: int) -> DecoderState:
+        """The state before the first frame."""
+        return cls(
+            smoothed_C=np.full(num_classes, np.nan, np.float32),
+            rise_seq_C=np.full(num_classes, -1, np.int64),
+            rise_ns_C=np.zeros(num_classes, np.int64),
+            rise_pts_C=np.zeros(num_classes, np.float64),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamState:
+    """All that decides a stream's later events.
+
+    Attributes:
+        stream_id: The camera.
+        model_id: Digest of the bundle that made it.
+        encoder_id: Digest of the encoder whose features went in.
+        row: The stream's row in a batch, kept for life: floating-point bits depend on it.
+        epoch: Opening of the source of the last frame; 0 before the first.
+        next_seq: seq expected next.
+        sequence: Number of the next event.
+        last_pts_seconds: Presentation time of the last frame.
+        last_captured_ns: Capture time of the last frame, UTC.
+        hidden_LH: float32 (L, H).
+        cell_LH: float32 (L, H).
+        decoder: See `DecoderState`.
+    """
+
+    stream_id: str
+    model_id: str
+    encoder_id: str
+    row: int
+    epoch: int = 0
+    next_seq: int = 0
+    sequence: int = 0
+    last_pts_seconds: float = 0.0
+    last_captured_ns: int = 0
+    hidden_LH: np.ndarray
+    cell_LH: np.ndarray
+    decoder: DecoderState
+
+    def __post_init__(self) -> None:
+        if self.hidden_LH.shape != self.cell_LH.shape or self.hidden_LH.ndim != 2:
+            raise ValueError(
+                f"expected hidden and cell of one shape (L, H), "
+                f"found {self.hidden_LH.shape} and {self.cell_LH.shape}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A state and the exact input that made it.
+
+    Attributes:
+        state: The state after the entry at `position`.
+        position: `entry_us` of the last input entry folded in; 0 before the first.
+        version: Digest chain over (previous version, entry, payload, model); empty at the start.
+    """
+
+    state: StreamState
+    position: int
+    version: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """One stream's step from a checkpoint to the next, written all or not at all.
+
+    Attributes:
+        expected: Version of the checkpoint the step started from.
+        checkpoint: The checkpoint after it.
+        events: What it said, in sequence order.
+    """
+
+    expected: bytes
+    checkpoint: Checkpoint
+    events: tuple[Event, ...]

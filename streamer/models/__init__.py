@@ -1,0 +1,1 @@
+"""Models: encoders (pictures → features), temporal models (features → outputs), and bundles."""

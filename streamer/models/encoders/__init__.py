@@ -1,0 +1,1 @@
+"""Encoders: batches of pictures → feature vectors. One protocol, a backend per file."""

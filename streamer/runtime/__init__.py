@@ -1,0 +1,1 @@
+"""How a worker runs: batching, waiting, health, signals. Knows no model library."""

@@ -1,0 +1,168 @@
+"""One camera's thread: open, drain, analyse, and open again when it breaks."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from streamer.core.errors import SourceError, TransportError
+from streamer.core.feature import StreamStatus
+from streamer.sources.backoff import Backoff
+from streamer.telemetry.observer import DropReason, FramesDropped, StatusChanged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from streamer.core.clock import Clock, Mark
+    from streamer.core.preprocess import Preprocess
+    from streamer.sources.source import Source
+    from streamer.stages.ingest import IngestStage
+    from streamer.telemetry.observer import Observer
+    from streamer.transport.transport import FrameSender, StreamLog
+
+
+class Camera:
+    """Reads one source in a thread of its own until stopped or, for a file, until its end.
+
+    The thread always drains: decoding goes on whatever the encoder does, and frames nobody
+    fetched are overwritten. Only a recorded source waits.
+
+    Args:
+        open_source: Makes a source, not yet opened.
+        stage: Numbers its frames.
+        log: Where epochs begin.
+        sender: Where frames go.
+        preprocess: The encoder's input.
+        clock: Time.
+        observer: Is told of changes and drops.
+        session: This ingest session.
+    """
+
+    def __init__(
+        self,
+        *,
+        open_source: Callable[[], Source],
+        stage: IngestStage,
+        log: StreamLog,
+        sender: FrameSender,
+        preprocess: Preprocess,
+        clock: Clock,
+        observer: Observer,
+        session: str,
+    ) -> None:
+        self._open_source = open_source
+        self._stage = stage
+        self._log = log
+        self._sender = sender
+        self._preprocess = preprocess
+        self._clock = clock
+        self._observer = observer
+        self._session = session
+        self._status: StreamStatus | None = None
+        self._backoff = Backoff()
+        self._stop = threading.Event()
+        self._source: Source | None = None
+        self._live_since: Mark | None = None
+        # A daemon: a thread inside a blocked read must not keep the process alive.
+        self._thread = threading.Thread(
+            target=self._run, name=f"camera-{stage.stream_id}", daemon=True
+        )
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        """False once the source has ended for good."""
+        return self._thread.is_alive()
+
+    def stop(self) -> None:
+        """Ask it to end. Returns at once."""
+        self._stop.set()
+        source = self._source
+        if source is not None and not source.live:
+            return  # it ends at the next frame
+        if source is not None:
+            source.close()
+
+    def join(self, *, timeout_seconds: float) -> bool:
+        """Wait for its end. False if it is still inside a blocked read."""
+        self._thread.join(timeout_seconds)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        fresh = False  # an epoch has begun and has no frame yet
+        while not self._stop.is_set():
+            try:
+                if not fresh:
+                    opened = self._log.open_source(self._stage.stream_id, session=self._session)
+                    self._stage.begin_epoch(epoch=opened.epoch, last_us=opened.last_us)
+                    fresh = True
+                fresh = not self._play()
+            except SourceError as error:
+                fresh = fresh and self._status is not StreamStatus.LIVE
+                if self._stop.is_set():
+                    return
+                status = StreamStatus.RECONNECTING if error.retryable else StreamStatus.FAILED
+                self._change(status, error.reason, str(error))
+                if not error.retryable:
+                    return
+                self._stop.wait(self._backoff.next_delay(ran_seconds=self._ran_seconds()))
+            except TransportError:
+                # Redis is away; the worker's loop reports it. Try again shortly.
+                self._stop.wait(self._backoff.next_delay(ran_seconds=self._ran_seconds()))
+            else:
+                if self._status is StreamStatus.ENDED:
+                    return
+
+    def _play(self) -> bool:
+        """Open the source and read it to its end. Returns whether it gave any frame."""
+        source = self._source = self._open_source()
+        self._live_since = None
+        if self._status is not StreamStatus.LIVE:
+            self._change(StreamStatus.CONNECTING, "", "")
+        played = False
+        try:
+            source.open()
+            for decoded in source.frames():
+                if self._stop.is_set():
+                    return played
+                if not played:
+                    played = True
+                    self._live_since = self._clock.mark()
+                    self._change(StreamStatus.LIVE, "", "")
+                if not self._stage.takes(decoded):
+                    continue
+                image = decoded.to_image(self._preprocess)
+                frame = self._stage.frame(decoded, image, ready=self._clock.mark())
+                if not self._sender.send(frame, wait=not source.live):
+                    self._observer.observe(
+                        FramesDropped(self._stage.stream_id, DropReason.SEND_FULL, 1)
+                    )
+        finally:
+            self._source = None
+            source.close()
+        if not source.endless:
+            self._change(StreamStatus.ENDED, "end_of_file", "")
+        elif source.live or not played:
+            raise SourceError("the stream ended", retryable=True, reason="ended")
+        return played
+
+    def _ran_seconds(self) -> float:
+        now = self._clock.mark()
+        return now.seconds_since(self._live_since, otherwise=now) if self._live_since else 0.0
+
+    def _change(self, status: StreamStatus, reason: str, detail: str) -> None:
+        if status is self._status and not reason:
+            return
+        self._status = status
+        note = self._stage.note(
+            status,
+            reason=reason,
+            detail=detail,
+            now_ns=self._clock.utc_ns(),
+            ready=self._clock.mark(),
+        )
+        self._sender.note(note)
+        self._observer.observe(StatusChanged(note))

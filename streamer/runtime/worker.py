@@ -1,0 +1,180 @@
+"""A worker's life: STARTING → READY → DRAINING → STOPPED | FAILED."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+import structlog
+
+from streamer.core.errors import StreamerError
+from streamer.runtime.health import Health, HealthServer, Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+
+    from prometheus_client import CollectorRegistry
+
+TURN_SECONDS = 0.25
+"""Longest time a turn may wait: how soon a stop is noticed."""
+
+DRAIN_SECONDS = 4.0
+"""Shared by all that happens between the stop signal and the exit."""
+
+MAX_FAILED_TURNS = 20
+"""Turns in a row that may fail before the worker gives up and lets its supervisor act."""
+
+
+class Service(Protocol):
+    """What a worker does."""
+
+    def start(self) -> None:
+        """Connect, load the model, warm up. May take seconds."""
+        ...
+
+    def turn(self, *, timeout_seconds: float) -> None:
+        """One turn of the work loop; waits no longer than this for something to do.
+
+        Raises:
+            StreamerError: If retryable, `recover` is called and the loop goes on.
+        """
+        ...
+
+    def recover(self) -> None:
+        """After a failed turn: drop what is in memory and connect again."""
+        ...
+
+    def drain(self, *, deadline_seconds: float) -> None:
+        """Stop taking work in, finish what is in flight, within the deadline."""
+        ...
+
+    def close(self) -> None:
+        """Free everything, in reverse order. Called once, after a failure too."""
+        ...
+
+
+class Ready(msgspec.Struct):
+    """What a worker tells its supervisor over the lifeline when it is ready.
+
+    Attributes:
+        role: Which worker.
+        pid: Its process.
+        metrics_port: Where it serves its metrics.
+        port: Where it serves its clients, if it does.
+    """
+
+    role: str
+    pid: int
+    metrics_port: int
+    port: int | None = None
+
+
+class Stop:
+    """The wish to stop: from a signal, or from a supervisor that is gone."""
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+
+    @contextlib.contextmanager
+    def on_signals(self) -> Iterator[None]:
+        """While entered, SIGTERM and SIGINT ask to stop; a second one exits at once."""
+
+        def handle(number: int, _frame: FrameType | None) -> None:
+            if self.event.is_set():
+                os._exit(128 + number)
+            self.event.set()
+
+        before = {number: signal.signal(number, handle) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def on_lifeline(self, fd: int) -> None:
+        """Ask to stop when the other end of `fd` closes: the supervisor is gone."""
+
+        def watch() -> None:
+            while os.read(fd, 64):
+                pass
+            self.event.set()
+
+        threading.Thread(target=watch, name="lifeline", daemon=True).start()
+
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def serve(
+    service: Service,
+    *,
+    role: str,
+    registry: CollectorRegistry,
+    metrics_host: str,
+    metrics_port: int,
+    lifeline_fd: int | None,
+) -> int:
+    """Run a service until it is told to stop.
+
+    Args:
+        service: What to do.
+        role: For messages.
+        registry: Metrics to serve.
+        metrics_host: Where to serve them.
+        metrics_port: Port; 0 takes a free one.
+        lifeline_fd: A socket to the supervisor: ready is told there, its end means stop.
+
+    Returns:
+        The exit code: 0 after a stop, 1 after a failure.
+    """
+    log = structlog.get_logger()
+    health, stop = Health(), Stop()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(stop.on_signals())
+        if lifeline_fd is not None:
+            stop.on_lifeline(lifeline_fd)
+        try:
+            server = stack.enter_context(
+                HealthServer(health, registry, host=metrics_host, port=metrics_port)
+            )
+            stack.callback(service.close)
+            service.start()
+            health.phase = Phase.READY
+            log.info("ready", metrics_port=server.port)
+            if lifeline_fd is not None:
+                ready = Ready(role=role, pid=os.getpid(), metrics_port=server.port)
+                os.write(lifeline_fd, msgspec.json.encode(ready) + b"\n")
+            _turns(service, health, stop.event, log.warning)
+            health.phase = Phase.DRAINING
+            service.drain(deadline_seconds=DRAIN_SECONDS)
+        except StreamerError as error:
+            health.phase = Phase.FAILED
+            log.error("failed", error=str(error))
+            return 1
+    health.phase = Phase.STOPPED
+    log.info("stopped")
+    return 0
+
+
+def _turns(
+    service: Service, health: Health, stop: threading.Event, warn: Callable[..., object]
+) -> None:
+    failed = 0
+    while not stop.is_set():
+        health.beat()
+        try:
+            service.turn(timeout_seconds=TURN_SECONDS)
+            failed = 0
+        except StreamerError as error:
+            failed += 1
+            if not error.retryable or failed > MAX_FAILED_TURNS:
+                raise
+            warn("turn failed", error=str(error), attempt=failed)
+            stop.wait(min(2.0, 0.05 * 2**failed))
+            with contextlib.suppress(StreamerError):
+                service.recover()

@@ -1,0 +1,91 @@
+"""User names and passwords: kept apart from URLs, put in only where a connection is made."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
+
+from streamer.core.errors import ConfigError
+
+Credentials = tuple[str, str]
+"""User name and password."""
+
+# Up to the last @ before the path: people type passwords with an unescaped @ in them.
+_USERINFO = re.compile(r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.-]*://)[^\s/?#\"'<>]*@")
+# An unescaped / in the password ends what a URL parser calls the host; hide that too.
+_STRAY_USERINFO = re.compile(r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.-]*://)[^\s/@:]*:[^\s@\"'<>]*@")
+_SECRET_PARAMETER = re.compile(
+    r"(?P<key>[?&;](?:pass|passwd|password|pwd|token|access_token|auth|api_?key|key|secret|user"
+    r"|username|login|signature|sig)=)[^&;#\s\"'<>]*",
+    re.IGNORECASE,
+)
+
+
+def redact(text: str) -> str:
+    """The text with every user name, password and token in a URL replaced by `***`.
+
+    Parameters of a query count as secret by their name (`password`, `token`, `key`, …).
+    """
+    for pattern in (_USERINFO, _STRAY_USERINFO):
+        text = pattern.sub(r"\g<scheme>***@", text)
+    return _SECRET_PARAMETER.sub(r"\g<key>***", text)
+
+
+def split_credentials(url: str) -> tuple[str, Credentials | None]:
+    """Separate what a user typed into a URL and its credentials.
+
+    Returns:
+        The URL without them, and (user, password), decoded, if it had any.
+
+    Raises:
+        ConfigError: The URL can't be read.
+    """
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # a password with an unescaped / leaves half of it where the port stands
+    except ValueError:
+        raise ConfigError(
+            f"{redact(url)}: expected SCHEME://HOST[:PORT]/PATH, found something else; "
+            "write special characters of a password as %XX"
+        ) from None
+    userinfo, at, host = parts.netloc.rpartition("@")
+    if not at:
+        return url, None
+    user, _, password = userinfo.partition(":")
+    clean = urlunsplit((parts.scheme, host, parts.path, parts.query, parts.fragment))
+    return clean, (unquote(user), unquote(password))
+
+
+def join_credentials(url: str, credentials: Credentials | None) -> str:
+    """The URL with the credentials in it. For the connecting library only, never for a message."""
+    if credentials is None:
+        return url
+    user, password = (quote(part, safe="") for part in credentials)
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}{separator}{user}:{password}@{rest}"
+
+
+def resolve_credentials(reference: str) -> Credentials:
+    """The credentials that `env:NAME` or `file:PATH` refers to: `USER:PASSWORD`, in one line.
+
+    Raises:
+        ConfigError: The reference leads nowhere, or to something else.
+    """
+    kind, _, where = reference.partition(":")
+    if kind == "env" and where:
+        found = os.environ.get(where)
+        if found is None:
+            raise ConfigError(f"credentials: the environment variable {where} is not set")
+    elif kind == "file" and where:
+        try:
+            found = Path(where).read_text(encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"credentials: {where}: {error.strerror}") from None
+    else:
+        raise ConfigError("credentials: expected env:NAME or file:PATH, found something else")
+    user, colon, password = found.strip().partition(":")
+    if not colon:
+        raise ConfigError(f"credentials: {reference}: expected USER:PASSWORD, found no colon")
+    return user, password

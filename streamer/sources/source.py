@@ -1,0 +1,72 @@
+"""The contract of a source."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from streamer.core.clock import ClockSource, Mark
+    from streamer.core.frame import Image
+    from streamer.core.preprocess import Preprocess
+
+
+class DecodedFrame(Protocol):
+    """A decoded frame, not yet converted: conversion is paid only for frames that are analysed.
+
+    Attributes:
+        pts_seconds: Presentation time since the source was opened, from 0, strictly increasing.
+        captured_at_ns: UTC nanoseconds, by `clock`.
+        received_at_ns: UTC nanoseconds when the frame's last packet was here.
+        received: The same moment on the monotonic clock.
+        clock: What `captured_at_ns` is taken from.
+    """
+
+    pts_seconds: float
+    captured_at_ns: int
+    received_at_ns: int
+    received: Mark
+    clock: ClockSource
+
+    def to_image(self, preprocess: Preprocess) -> Image:
+        """The picture as uint8 RGB of `preprocess.shape`. Valid for as long as the caller likes."""
+        ...
+
+
+class Source(Protocol):
+    """One camera or file. Used by one thread.
+
+    Delivery: a live source delivers what it receives, in order, and never waits for its reader
+    on purpose; a recorded one delivers every frame once per opening, as fast as it is read.
+    """
+
+    @property
+    def live(self) -> bool:
+        """Whether frames are lost if nobody reads: then the newest wins. A file waits instead."""
+        ...
+
+    @property
+    def endless(self) -> bool:
+        """Whether the end of the frames is a fault, to be followed by a new opening."""
+        ...
+
+    def open(self) -> None:
+        """Open it, within the source's own deadline.
+
+        Raises:
+            SourceError: It can't be opened; `retryable` says whether trying again makes sense.
+        """
+        ...
+
+    def frames(self) -> Iterator[DecodedFrame]:
+        """Every decoded frame until the source ends.
+
+        Raises:
+            SourceError: It broke, or no frame came within the deadline.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of the device or connection. Idempotent."""
+        ...

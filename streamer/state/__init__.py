@@ -1,0 +1,1 @@
+"""Stream state: the slot table a worker steps, and the stores that keep checkpoints."""

@@ -1,0 +1,64 @@
+"""Structured logs: JSON lines on stderr for machines, short lines for a terminal."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+import structlog
+
+from streamer.telemetry.observer import (
+    CommitRefused,
+    FeaturesRefused,
+    InputRefused,
+    StatusChanged,
+)
+
+if TYPE_CHECKING:
+    from streamer.telemetry.observer import Record
+
+
+def configure_logs(*, role: str, level: str = "info", json: bool = True) -> None:
+    """Send this process's logs to stderr. stdout stays free for events."""
+    renderer = (
+        structlog.processors.JSONRenderer() if json else structlog.dev.ConsoleRenderer(colors=False)
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(role=role)
+
+
+class LogObserver:
+    """Logs the rare records; the frequent ones are metrics only."""
+
+    def __init__(self) -> None:
+        self._log = structlog.get_logger()
+
+    def observe(self, record: Record) -> None:
+        """Log it, if it is one for people."""
+        match record:
+            case StatusChanged(note):
+                self._log.info(
+                    "stream status",
+                    stream=note.stream_id,
+                    state=note.status.value,
+                    reason=note.reason,
+                    detail=note.detail,
+                )
+            case FeaturesRefused(stream_id, answer):
+                self._log.warning("features refused", stream=stream_id, answer=answer)
+            case CommitRefused(stream_id, answer):
+                self._log.warning("commit refused", stream=stream_id, answer=answer)
+            case InputRefused(stream_id, reason):
+                self._log.error("input refused", stream=stream_id, reason=reason)

@@ -1,0 +1,164 @@
+"""Records of what happened, and who wants to know.
+
+The stages and workers emit records; observers turn them into metrics or log lines. Logic never
+knows about either. Records on the hot path are one per batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from streamer.core.event import Event
+    from streamer.core.feature import StatusNote
+
+
+class DropReason(StrEnum):
+    """Why an analysed frame did not become a feature."""
+
+    OVERWRITTEN = "overwritten"
+    """A newer frame of the same camera took its place before the encoder came."""
+    LATE = "late"
+    """It was past its deadline when the encoder came to it."""
+    REFUSED = "refused"
+    """The input log refused it: fenced session, or full for too long."""
+    SEND_FULL = "send_full"
+    """The ingest worker could not hand it on in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class FramesSent:
+    """The ingest worker handed frames to the encoder."""
+
+    frames_by_stream: Mapping[str, int]
+    decode_seconds: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
+class FramesDropped:
+    """Analysed frames were lost on purpose, and counted by the process that knows."""
+
+    stream_id: str
+    reason: DropReason
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class StatusChanged:
+    """A camera's state changed."""
+
+    note: StatusNote
+
+
+@dataclass(frozen=True, slots=True)
+class BatchEncoded:
+    """The encoder finished a batch.
+
+    Attributes:
+        frames_by_stream: How many frames it had of each stream.
+        frame_wait_seconds: One per frame.
+        encode_seconds: Of the whole batch.
+        publish_seconds: Of the call that published its features.
+    """
+
+    frames_by_stream: Mapping[str, int]
+    frame_wait_seconds: Sequence[float]
+    encode_seconds: float
+    publish_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class FeaturesRefused:
+    """The input log did not take a chunk."""
+
+    stream_id: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class BatchAdvanced:
+    """The temporal worker folded a batch of input into the states.
+
+    Attributes:
+        steps: Model calls.
+        frames: Frames folded in, over all streams.
+        feature_wait_seconds: One per frame.
+        frame_age_seconds: One per frame: receipt of its packet → commit.
+        temporal_seconds: Of the whole batch.
+        commit_seconds: Of the call that committed it.
+    """
+
+    steps: int
+    frames: int
+    feature_wait_seconds: Sequence[float]
+    frame_age_seconds: Sequence[float]
+    temporal_seconds: float
+    commit_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class CommitRefused:
+    """A commit changed nothing."""
+
+    stream_id: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventCommitted:
+    """An event is in the log."""
+
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class InputRefused:
+    """An entry of the input log is unusable, for the stated reason."""
+
+    stream_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveStreams:
+    """How many streams the worker holds now."""
+
+    count: int
+
+
+Record = (
+    FramesSent
+    | FramesDropped
+    | StatusChanged
+    | BatchEncoded
+    | FeaturesRefused
+    | BatchAdvanced
+    | CommitRefused
+    | EventCommitted
+    | InputRefused
+    | ActiveStreams
+)
+
+
+class Observer(Protocol):
+    """Wants to know. Called on the hot path, from any thread: must be quick and must not raise."""
+
+    def observe(self, record: Record) -> None:
+        """Take note."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Observers:
+    """Several observers as one."""
+
+    members: tuple[Observer, ...] = ()
+
+    def observe(self, record: Record) -> None:
+        """Pass it on to each."""
+        for member in self.members:
+            member.observe(record)

@@ -1,0 +1,164 @@
+"""Records → Prometheus metrics. Prefix `streamer_`, base units, `stream` the only camera label."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+from streamer.core.event import PhaseData
+from streamer.core.feature import StreamStatus
+from streamer.telemetry.observer import (
+    ActiveStreams,
+    BatchAdvanced,
+    BatchEncoded,
+    CommitRefused,
+    EventCommitted,
+    FeaturesRefused,
+    FramesDropped,
+    FramesSent,
+    InputRefused,
+    StatusChanged,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from streamer.telemetry.observer import Record
+
+STAGE_BUCKETS = (
+    0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.035, 0.06, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0,
+)  # fmt: skip
+"""Seconds. From one step on an idle machine to a camera that has fallen behind."""
+
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+class PrometheusObserver:
+    """Keeps the metrics of one worker in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=self.registry)
+        self._frames = self._counter("streamer_frames", "Analysed frames by step.", "step")
+        self._dropped = self._counter(
+            "streamer_frames_dropped", "Analysed frames dropped.", "reason"
+        )
+        self._up = self._gauge("streamer_stream_up", "1 while the camera delivers frames.")
+        self._changes = self._counter(
+            "streamer_stream_status_changes", "Changes of a camera's state.", "state"
+        )
+        self._refused = self._counter(
+            "streamer_refused", "Operations the log or the store refused.", "operation", "answer"
+        )
+        self._events = self._counter("streamer_events", "Events committed.", "type")
+        self._phase = Gauge(
+            "streamer_stream_phase",
+            "1 for the stream's current phase, 0 for the others seen.",
+            ("stream", "phase"),
+            registry=self.registry,
+        )
+        self._active = Gauge(
+            "streamer_active_streams", "Streams this worker holds.", registry=self.registry
+        )
+        self._stage = Histogram(
+            "streamer_stage_seconds",
+            "Time of a frame (or, for publish, a batch) in a stage.",
+            ("stage",),
+            buckets=STAGE_BUCKETS,
+            registry=self.registry,
+        )
+        self._age = self._histogram(
+            "streamer_frame_age_seconds",
+            "From receipt of a frame's packet to the commit of its outcome.",
+            STAGE_BUCKETS,
+        )
+        self._latency = self._histogram(
+            "streamer_event_latency_seconds",
+            "From receipt of the deciding frame to the commit of the event.",
+            STAGE_BUCKETS,
+        )
+        self._batch = self._histogram(
+            "streamer_batch_size", "Frames in a batch of this worker.", BATCH_BUCKETS
+        )
+        self._phase_of: dict[str, str] = {}
+        self._handlers: dict[type, Callable[..., None]] = {
+            FramesSent: self._sent,
+            FramesDropped: self._drop,
+            StatusChanged: self._status,
+            BatchEncoded: self._encoded,
+            FeaturesRefused: lambda r: self._refuse(r.stream_id, "publish", r.answer),
+            CommitRefused: lambda r: self._refuse(r.stream_id, "commit", r.answer),
+            InputRefused: lambda r: self._refuse(r.stream_id, "read", r.reason),
+            BatchAdvanced: self._advanced,
+            EventCommitted: self._event,
+            ActiveStreams: lambda r: self._active.set(r.count),
+        }
+
+    def observe(self, record: Record) -> None:
+        """Translate one record."""
+        self._handlers[type(record)](record)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, ("stream", *labels), registry=self.registry)
+
+    def _gauge(self, name: str, text: str) -> Gauge:
+        return Gauge(name, text, ("stream",), registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: Sequence[float]) -> Histogram:
+        return Histogram(name, text, buckets=buckets, registry=self.registry)
+
+    def _observe_stage(self, stage: str, values: Sequence[float]) -> None:
+        histogram = self._stage.labels(stage)
+        for value in values:
+            histogram.observe(value)
+
+    def _sent(self, record: FramesSent) -> None:
+        for stream_id, count in record.frames_by_stream.items():
+            self._frames.labels(stream_id, "sent").inc(count)
+        self._observe_stage("decode", record.decode_seconds)
+
+    def _drop(self, record: FramesDropped) -> None:
+        self._dropped.labels(record.stream_id, record.reason.value).inc(record.count)
+
+    def _status(self, record: StatusChanged) -> None:
+        note = record.note
+        self._changes.labels(note.stream_id, note.status.value).inc()
+        self._up.labels(note.stream_id).set(note.status is StreamStatus.LIVE)
+
+    def _encoded(self, record: BatchEncoded) -> None:
+        for stream_id, count in record.frames_by_stream.items():
+            self._frames.labels(stream_id, "encoded").inc(count)
+        frames = len(record.frame_wait_seconds)
+        self._batch.observe(frames)
+        self._observe_stage("frame_wait", record.frame_wait_seconds)
+        self._observe_stage("encode", [record.encode_seconds] * frames)
+        self._observe_stage("publish", [record.publish_seconds])
+
+    def _refuse(self, stream_id: str, operation: str, answer: str) -> None:
+        self._refused.labels(stream_id, operation, answer).inc()
+
+    def _advanced(self, record: BatchAdvanced) -> None:
+        self._batch.observe(record.frames)
+        self._observe_stage("feature_wait", record.feature_wait_seconds)
+        self._observe_stage("temporal", [record.temporal_seconds])
+        self._observe_stage("commit", [record.commit_seconds])
+        for age in record.frame_age_seconds:
+            self._age.observe(age)
+
+    def _event(self, record: EventCommitted) -> None:
+        event = record.event
+        stream_id = event.stream_id
+        self._events.labels(stream_id, event.type.value).inc()
+        self._latency.observe(event.data.pipeline_seconds)
+        if isinstance(event.data, PhaseData):
+            before = self._phase_of.pop(stream_id, None)
+            if before is not None:
+                self._phase.labels(stream_id, before).set(0)
+            if event.data.label is not None:
+                self._phase.labels(stream_id, event.data.label).set(1)
+                self._phase_of[stream_id] = event.data.label

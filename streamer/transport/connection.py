@@ -1,0 +1,141 @@
+"""A connection to Redis or Valkey: no silent retries, our functions loaded, errors translated."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from hashlib import blake2b
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from streamer.core.errors import TransportError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+SOCKET_TIMEOUT_SECONDS = 5.0
+"""Longest wait for an answer. Blocking reads must be shorter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Names of all keys. One partition's share a hash tag, and so a slot."""
+
+    num_partitions: int = 1
+
+    @property
+    def streams(self) -> str:
+        """Hash of the desired sources."""
+        return "streamer:streams"
+
+    def partition(self, stream_id: str) -> int:
+        """blake2b(stream id) mod P."""
+        digest = blake2b(stream_id.encode(), digest_size=8).digest()
+        return int.from_bytes(digest, "big") % self.num_partitions
+
+    def lease(self, partition: int) -> str:
+        """Hash: owner, generation, expiry by server time."""
+        return f"streamer:{{{partition}}}:lease"
+
+    def events(self, partition: int) -> str:
+        """Stream of events: the public subscription."""
+        return f"streamer:{{{partition}}}:events"
+
+    def source(self, stream_id: str) -> str:
+        """Hash: session, epoch, last accepted position."""
+        return self._of(stream_id, "source")
+
+    def frames(self, stream_id: str) -> str:
+        """Stream: the frame path to the encoder."""
+        return self._of(stream_id, "frames")
+
+    def features(self, stream_id: str) -> str:
+        """Stream: the input log."""
+        return self._of(stream_id, "features")
+
+    def state(self, stream_id: str) -> str:
+        """Hash: version, position, state."""
+        return self._of(stream_id, "state")
+
+    def _of(self, stream_id: str, kind: str) -> str:
+        return f"streamer:{{{self.partition(stream_id)}}}:{kind}:{stream_id}"
+
+
+def connect(url: str) -> redis.Redis:
+    """A client of the server at `url`, with our function library loaded.
+
+    Retries are off: redis-py would send a command again whose answer was lost, and an entry
+    would stand in the log twice.
+
+    Raises:
+        TransportError: Nobody answers, or the server is too old for functions.
+    """
+    with redis_errors("connect"):
+        client = redis.Redis.from_url(
+            url,
+            retry=Retry(NoBackoff(), 0),
+            retry_on_error=[],
+            socket_timeout=SOCKET_TIMEOUT_SECONDS,
+            socket_connect_timeout=SOCKET_TIMEOUT_SECONDS,
+            protocol=2,
+        )
+        load_functions(client)
+    return client
+
+
+def load_functions(client: redis.Redis) -> None:
+    """Load the function library. It persists and replicates, unlike scripts."""
+    library = resources.files("streamer.transport").joinpath("functions.lua").read_text()
+    client.function_load(library, replace=True)
+
+
+@contextlib.contextmanager
+def redis_errors(doing: str) -> Iterator[None]:
+    """Translate what redis-py raises into TransportError, saying what was being done."""
+    try:
+        yield
+    except (redis.ConnectionError, redis.TimeoutError) as error:
+        raise TransportError(f"Redis: {doing}: {_reason(error)}", retryable=True) from error
+    except redis.ResponseError as error:
+        retryable = str(error).startswith(("LOADING", "READONLY", "OOM", "TRYAGAIN", "MASTERDOWN"))
+        raise TransportError(f"Redis: {doing}: {error}", retryable=retryable) from error
+
+
+def read_entries(
+    client: redis.Redis, starts: Mapping[str, int], *, limit: int, timeout_seconds: float
+) -> dict[str, list[tuple[int, bytes]]]:
+    """Entries after a position of each stream: by key, (position, payload) in order.
+
+    Args:
+        client: A connection.
+        starts: By key, the position of the last entry already read.
+        limit: Most entries of one stream.
+        timeout_seconds: Longest wait for a first entry; 0 does not wait.
+    """
+    # block=0 would wait for ever.
+    wait_seconds = min(timeout_seconds, SOCKET_TIMEOUT_SECONDS / 2)
+    block_ms = max(1, int(wait_seconds * 1000)) if timeout_seconds > 0 else None
+    ids: Any = {key: f"{position}-0" for key, position in starts.items()}
+    with redis_errors("read"):
+        answer: Any = client.xread(ids, count=limit, block=block_ms) or []
+    return {
+        key.decode(): [
+            (int(entry_id.partition(b"-")[0]), fields.get(b"e", b"")) for entry_id, fields in rows
+        ]
+        for key, rows in answer
+    }
+
+
+def call(client: redis.Redis, function: str, keys: list[str], *args: Any) -> Any:
+    """Call one of our functions."""
+    with redis_errors(function):
+        return client.fcall(f"streamer_1_{function}", len(keys), *keys, *args)
+
+
+def _reason(error: Exception) -> str:
+    # redis-py's messages name host and port, never the password.
+    return str(error) or type(error).__name__

@@ -1,0 +1,185 @@
+"""The contracts of the data plane. Two implementations stand behind each: Redis and memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Mapping, Sequence
+
+    import numpy as np
+
+    from streamer.core.feature import InputEntry, StatusNote
+    from streamer.core.frame import Frame, FrameStamp
+    from streamer.telemetry.observer import FramesSent
+
+
+class PublishAnswer(StrEnum):
+    """What the input log says to an entry."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    """Already in the log (or before its end). Nothing to do."""
+    GAP = "gap"
+    """The predecessor named is not the log's last entry: send again from there."""
+    FULL = "full"
+    """The log is at its cap. Nothing was evicted; try again later."""
+    FENCED = "fenced"
+    """Another ingest session owns the stream now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """An answer, and the position of the log's last accepted entry."""
+
+    answer: PublishAnswer
+    last_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A source was opened: what its frames must carry."""
+
+    epoch: int
+    last_us: int
+
+
+class StreamLog(Protocol):
+    """The input log's write side, one per partition. Used by one thread at a time."""
+
+    def open_source(self, stream_id: str, *, session: str) -> Opened:
+        """Begin a new epoch of a stream and make `session` the only one that may publish."""
+        ...
+
+    def publish(
+        self, entries: Sequence[InputEntry], *, previous: Mapping[str, int]
+    ) -> list[Published]:
+        """Append entries, at most one per stream, all in one call.
+
+        Delivery: exactly once, by the strictly increasing position of each stream's entries.
+
+        Args:
+            entries: What to append.
+            previous: Position of the entry before it, by stream.
+
+        Returns:
+            One answer per entry.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """An entry as read: its position, its exact bytes (they make the version), and its meaning."""
+
+    position: int
+    payload: bytes
+    entry: InputEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """An entry that is none: damaged, or of another version. The reader decides what to do."""
+
+    position: int
+    payload: bytes
+    reason: str
+
+
+class InputReader(Protocol):
+    """The input log's read side."""
+
+    def read(
+        self, positions: Mapping[str, int], *, timeout_seconds: float, limit: int
+    ) -> dict[str, list[LogEntry | Unreadable]]:
+        """Entries after each stream's position, in order; waits until there is one.
+
+        Args:
+            positions: By stream, the position of the last entry already folded in.
+            timeout_seconds: Longest wait.
+            limit: Most entries of one stream.
+        """
+        ...
+
+
+class FrameSender(Protocol):
+    """The ingest side of the frame path. Thread-safe: each camera has its own thread.
+
+    Delivery: at most once. A live stream's newest frames win; a recorded one's wait.
+    """
+
+    def send(self, frame: Frame, *, wait: bool) -> bool:
+        """Hand a frame on.
+
+        Args:
+            frame: The frame.
+            wait: Wait for room (a recorded source) instead of taking the oldest one's place.
+
+        Returns:
+            Whether it was handed on; False when it was dropped because the sender is full or
+            closing.
+        """
+        ...
+
+    def note(self, note: StatusNote) -> None:
+        """Hand a note on, in order with the frames."""
+        ...
+
+    def flush(self, *, timeout_seconds: float) -> FramesSent | None:
+        """Move what cameras have queued; waits for the first. Called by the worker's loop."""
+        ...
+
+    def close(self) -> None:
+        """Hand on what is queued, then free everything. Idempotent."""
+        ...
+
+
+class FrameHandle(Protocol):
+    """A frame that can still be fetched.
+
+    Attributes:
+        stamp: Its identity.
+        position: Where it stands in the frame path, for `FrameReceiver.done`.
+    """
+
+    stamp: FrameStamp
+
+    def read_into(self, image: np.ndarray) -> bool:
+        """Copy the pixels. False when a newer frame has taken its place.
+
+        Args:
+            image: uint8 (H, W, 3).
+
+        Raises:
+            TransportError: The frame has another shape.
+        """
+        ...
+
+
+class FrameReceiver(Protocol):
+    """The encoder side of the frame path. Used by one thread."""
+
+    def assign(self, stream_ids: set[str]) -> None:
+        """Receive exactly these streams from now on."""
+        ...
+
+    def receive(
+        self, *, timeout_seconds: float, paused: Container[str] = ()
+    ) -> list[FrameHandle | StatusNote]:
+        """What has come since, each stream in order; waits until there is something.
+
+        Args:
+            timeout_seconds: Longest wait; 0 does not wait.
+            paused: Streams to leave where they are.
+        """
+        ...
+
+    def done(self, positions: Mapping[str, int]) -> None:
+        """Everything up to these positions is dropped: make room. Publishing does so by itself."""
+        ...
+
+    def close(self) -> None:
+        """Free mappings and connections. Idempotent."""
+        ...

@@ -1,0 +1,84 @@
+"""A real RTSP camera: GStreamer's RTSP server, re-sending encoded clips.
+
+Run by the system's Python, which has `gi`; it imports nothing of this repository.
+Each client gets its own pipeline and so sees a clip from its start; after the clip the stream
+ends. Prints one JSON object with its port on stdout, then serves until it is killed.
+
+    python3 rtsp_server.py --mount cam1=clip.mp4 --mount cam2=clip.mp4 --user admin:secret
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+import gi
+
+gi.require_version("Gst", "1.0")
+gi.require_version("GstRtspServer", "1.0")
+from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
+
+LAUNCH = {
+    # The encoded clip as it is: no CPU is spent on the camera's side.
+    "h264": "( filesrc location={clip} ! qtdemux ! h264parse ! rtph264pay name=pay0 pt=96 )",
+    # A camera whose session description names no picture size.
+    "mjpeg": "( filesrc location={clip} ! qtdemux ! h264parse ! avdec_h264 ! videoconvert"
+    " ! jpegenc ! rtpjpegpay name=pay0 pt=26 )",
+}
+
+
+def factory(clip: str, *, kind: str, user: str) -> GstRtspServer.RTSPMediaFactory:
+    """What serves one mount point."""
+    made = GstRtspServer.RTSPMediaFactory()
+    made.set_launch(LAUNCH[kind].format(clip=f'"{clip}"'))
+    made.set_shared(False)
+    if user:
+        permissions = GstRtspServer.RTSPPermissions()
+        for action in ("access", "construct"):
+            permissions.add_permission_for_role("user", f"media.factory.{action}", True)
+        made.set_permissions(permissions)
+    return made
+
+
+def authentication(user: str, *, method: str) -> GstRtspServer.RTSPAuth:
+    """Let in one user, by name and password."""
+    name, _, password = user.partition(":")
+    auth = GstRtspServer.RTSPAuth()
+    token = GstRtspServer.RTSPToken()
+    token.set_string("media.factory.role", "user")
+    if method == "digest":
+        auth.set_supported_methods(2)  # GST_RTSP_AUTH_DIGEST
+        auth.add_digest(name, password, token)
+    else:
+        auth.add_basic(GstRtspServer.RTSPAuth.make_basic(name, password), token)
+    return auth
+
+
+def main() -> None:
+    """Serve until killed."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--mount", action="append", required=True, metavar="NAME=CLIP")
+    parser.add_argument("--kind", choices=sorted(LAUNCH), default="h264")
+    parser.add_argument("--port", default="0")
+    parser.add_argument("--user", default="", metavar="NAME:PASSWORD")
+    parser.add_argument("--auth", choices=("basic", "digest"), default="basic")
+    options = parser.parse_args()
+    Gst.init(None)
+    server = GstRtspServer.RTSPServer()
+    server.set_address("127.0.0.1")
+    server.set_service(options.port)
+    if options.user:
+        server.set_auth(authentication(options.user, method=options.auth))
+    for mount in options.mount:
+        name, _, clip = mount.partition("=")
+        made = factory(clip, kind=options.kind, user=options.user)
+        server.get_mount_points().add_factory(f"/{name}", made)
+    if not server.attach(None):
+        sys.exit(f"port {options.port}: can't listen")
+    print(json.dumps({"port": server.get_bound_port()}), flush=True)  # noqa: T201
+    GLib.MainLoop().run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Composition roots: configuration → wiring → `main()`. Nothing else knows Redis and the model."""

@@ -1,0 +1,259 @@
+"""The encoder worker: batches frames of many cameras into features, publishes them in order."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter, defaultdict, deque
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import structlog
+
+from streamer.core.clock import ClockSource
+from streamer.core.errors import ConfigError, ModelError
+from streamer.core.feature import StatusNote
+from streamer.core.frame import FrameBatch
+from streamer.models.bundle import Bundle
+from streamer.models.encoders.registry import open_encoder
+from streamer.runtime.batcher import Batcher
+from streamer.runtime.clock import SystemClock
+from streamer.stages.encode import assemble_chunks
+from streamer.telemetry.observer import BatchEncoded, DropReason, FeaturesRefused, FramesDropped
+from streamer.transport.connection import Keys, connect
+from streamer.transport.frames import RedisFrameReceiver
+from streamer.transport.pixels import PixelReader
+from streamer.transport.redis import RedisStreamLog
+from streamer.transport.registry import StreamRegistry
+from streamer.transport.transport import PublishAnswer
+from workers.main import main
+
+if TYPE_CHECKING:
+    from streamer.core.config import Settings
+    from streamer.core.feature import InputEntry
+    from streamer.core.frame import FrameStamp
+    from streamer.telemetry.observer import Observer
+    from streamer.transport.transport import FrameHandle, Published
+
+ASSIGN_SECONDS = 1.0
+"""How often the worker looks which streams are its own."""
+
+
+class EncoderService:
+    """Receives, batches, encodes, publishes."""
+
+    def __init__(self, settings: Settings, observer: Observer) -> None:
+        encoder = settings.encoder
+        if encoder.shard >= encoder.shards:
+            raise ConfigError(
+                f"encoder.shard: expected less than encoder.shards ({encoder.shards}), "
+                f"found {encoder.shard}"
+            )
+        self._settings = settings
+        self._observer = observer
+        self._clock = SystemClock()
+        self._keys = Keys(settings.redis.partitions)
+        self._bundle = Bundle.load(settings.bundle)
+        self._last_seen: dict[str, tuple[int, int]] = {}
+        self._previous: dict[str, int] = {}
+        self._pending: defaultdict[str, deque[InputEntry]] = defaultdict(deque)
+        self._assigned_at = -ASSIGN_SECONDS
+
+    def start(self) -> None:
+        """Load the encoder, warm it up, connect."""
+        settings, bundle = self._settings.encoder, self._bundle
+        self._encoder = open_encoder(
+            settings.name or bundle.config.encoder,
+            preprocess=bundle.preprocess,
+            device=settings.device,
+            num_threads=settings.threads,
+        )
+        if self._encoder.encoder_id != bundle.config.encoder_id:
+            raise ModelError(
+                f"bundle {bundle.config.name} expects encoder {bundle.config.encoder} "
+                f"({bundle.config.encoder_id}), found {self._encoder.name} "
+                f"({self._encoder.encoder_id}); choose that encoder, or a bundle trained with this"
+            )
+        policy = self._encoder.batch_policy
+        max_size = settings.max_batch_size or policy.max_size
+        wait = settings.max_wait_seconds
+        self._batcher: Batcher[FrameHandle | StatusNote] = Batcher(
+            max_size=max_size,
+            max_wait_seconds=policy.max_wait_seconds if wait is None else wait,
+        )
+        self._images = np.zeros((max_size, *bundle.preprocess.shape), np.uint8)
+        self._encoder.encode(self._images[:1])
+        self._client = connect(self._settings.redis.url)
+        self._registry = StreamRegistry(self._client, keys=self._keys)
+        self._receiver = RedisFrameReceiver(self._client, keys=self._keys, pixels=PixelReader())
+        self._log = RedisStreamLog(
+            self._client, keys=self._keys, max_unread=self._settings.redis.max_unread_entries
+        )
+        self._assign()
+
+    def turn(self, *, timeout_seconds: float) -> None:
+        """Take in what has come; encode a batch if one is due; publish."""
+        if time.monotonic() - self._assigned_at > ASSIGN_SECONDS:
+            self._assign()
+        due = self._batcher.due_in_seconds(now_ns=time.monotonic_ns())
+        if self._pending:
+            timeout_seconds = min(timeout_seconds, 0.02)
+        self._take_in(timeout_seconds if due is None else min(due, timeout_seconds))
+        if self._batcher.due_in_seconds(now_ns=time.monotonic_ns()) == 0.0:
+            self._encode(self._batcher.take())
+        elif self._pending:
+            self._publish()
+
+    def recover(self) -> None:
+        """Connect anew. Unpublished chunks are kept; publishing them again is safe."""
+        self._client.connection_pool.disconnect()
+
+    def drain(self, *, deadline_seconds: float) -> None:
+        """Encode and publish what is here."""
+        deadline = time.monotonic() + deadline_seconds
+        while (len(self._batcher) or self._pending) and time.monotonic() < deadline:
+            self._take_in(0.0)
+            self._encode(self._batcher.take())
+
+    def close(self) -> None:
+        """Free the model, the mappings and the connection."""
+        if hasattr(self, "_encoder"):
+            self._encoder.close()
+        if hasattr(self, "_receiver"):
+            self._receiver.close()
+            self._client.close()
+
+    def _assign(self) -> None:
+        self._assigned_at = time.monotonic()
+        mine = {
+            stream_id
+            for stream_id, entry in self._registry.entries().items()
+            if entry.slot % self._settings.encoder.shards == self._settings.encoder.shard
+        }
+        self._receiver.assign(mine)
+
+    def _take_in(self, timeout_seconds: float) -> None:
+        # More than two batches ahead would only age here, where it can't be overwritten.
+        room = len(self._batcher) < 2 * len(self._images)
+        if not room:
+            return
+        for item in self._receiver.receive(timeout_seconds=timeout_seconds, paused=self._pending):
+            if not isinstance(item, StatusNote):
+                self._count_hole(item.stamp)
+                stream_id = item.stamp.stream_id
+            else:
+                stream_id = item.stream_id
+            self._batcher.add(stream_id, item, now_ns=time.monotonic_ns())
+
+    def _count_hole(self, stamp: FrameStamp) -> None:
+        """A hole in seq: newer frames took the place of those."""
+        epoch, seq = self._last_seen.get(stamp.stream_id, (0, -1))
+        missing = stamp.seq - seq - 1 if epoch == stamp.epoch else 0
+        if missing > 0:
+            self._drop(stamp.stream_id, DropReason.OVERWRITTEN, missing)
+        self._last_seen[stamp.stream_id] = (stamp.epoch, stamp.seq)
+
+    def _encode(self, items: list[FrameHandle | StatusNote]) -> None:
+        taken = self._clock.mark()
+        stamps: list[FrameStamp] = []
+        lost: dict[str, int] = {}
+        for item in items:
+            if isinstance(item, StatusNote):
+                continue
+            if self._fetch(item, len(stamps)):
+                stamps.append(item.stamp)
+            else:
+                lost[item.stamp.stream_id] = item.position
+        if lost:
+            self._receiver.done(lost)
+        entries: list[InputEntry] = []
+        encode_seconds = 0.0
+        if stamps:
+            batch = FrameBatch(stamps, self._images[: len(stamps)])
+            features_ND = self._encoder.encode(batch.images)
+            ready = self._clock.mark()
+            encode_seconds = ready.seconds_since(taken, otherwise=ready)
+            entries += assemble_chunks(
+                batch,
+                features_ND,
+                encoder_id=self._encoder.encoder_id,
+                taken=taken,
+                ready=ready,
+            )
+        for item in items:
+            if isinstance(item, StatusNote):
+                waited = taken.seconds_since(item.ready, otherwise=taken)
+                entries.append(replace(item, ready=taken, frame_wait_seconds=waited))
+        # Notes and frames of one stream were taken in order; their positions say which.
+        for entry in sorted(entries, key=lambda entry: entry.entry_us):
+            self._pending[entry.stream_id].append(entry)
+        published_at = time.monotonic()
+        self._publish()
+        if stamps:
+            waits = [taken.seconds_since(stamp.ready, otherwise=taken) for stamp in stamps]
+            self._observer.observe(
+                BatchEncoded(
+                    Counter(stamp.stream_id for stamp in stamps),
+                    waits,
+                    encode_seconds,
+                    time.monotonic() - published_at,
+                )
+            )
+
+    def _fetch(self, handle: FrameHandle, row: int) -> bool:
+        """Get a frame's pixels, unless it is too late for it."""
+        stamp = handle.stamp
+        now = self._clock.mark()
+        age_seconds = now.seconds_since(stamp.ready, otherwise=now)
+        recorded = stamp.clock is ClockSource.FILE
+        if not recorded and age_seconds > self._settings.encoder.frame_deadline_seconds:
+            self._drop(stamp.stream_id, DropReason.LATE, 1)
+            return False
+        if not handle.read_into(self._images[row]):
+            self._drop(stamp.stream_id, DropReason.OVERWRITTEN, 1)
+            return False
+        return True
+
+    def _publish(self) -> None:
+        """Publish what is pending, one entry of each stream in a call."""
+        while self._pending:
+            entries = [queue[0] for queue in self._pending.values()]
+            answers = self._log.publish(entries, previous=self._previous)
+            progress = False
+            for entry, published in zip(entries, answers, strict=True):
+                progress |= self._take_answer(entry, published)
+            if not progress:
+                return  # all full: their streams are paused until there is room
+
+    def _take_answer(self, entry: InputEntry, published: Published) -> bool:
+        """Act on the log's answer. Returns whether there was progress."""
+        stream_id = entry.stream_id
+        answer = published.answer
+        self._previous[stream_id] = published.last_us
+        if answer is PublishAnswer.FULL:
+            return False
+        if answer is PublishAnswer.GAP:
+            # The log's tail is gone. Going on from what it has leaves a hole in seq, which the
+            # temporal worker states as a gap.
+            self._observer.observe(FeaturesRefused(stream_id, answer.value))
+            return True
+        queue = self._pending[stream_id]
+        queue.popleft()
+        if not queue:
+            del self._pending[stream_id]
+        if answer is PublishAnswer.FENCED:
+            self._observer.observe(FeaturesRefused(stream_id, answer.value))
+            if not isinstance(entry, StatusNote):
+                self._drop(stream_id, DropReason.REFUSED, len(entry))
+            self._receiver.done({stream_id: entry.entry_us})
+        return True
+
+    def _drop(self, stream_id: str, reason: DropReason, count: int) -> None:
+        self._observer.observe(FramesDropped(stream_id, reason, count))
+        if reason is DropReason.REFUSED:
+            structlog.get_logger().warning("frames refused", stream=stream_id, count=count)
+
+
+if __name__ == "__main__":
+    sys.exit(main("encoder", EncoderService))

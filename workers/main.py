@@ -1,0 +1,71 @@
+"""What every worker's `main` does: read settings, set up logs, serve."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from streamer.cli.settings import load_settings
+from streamer.core.errors import ConfigError, StreamerError
+from streamer.runtime.worker import serve
+from streamer.telemetry.logs import LogObserver, configure_logs
+from streamer.telemetry.observer import Observers
+from streamer.telemetry.prometheus import PrometheusObserver
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from streamer.core.config import Settings
+    from streamer.runtime.worker import Service
+    from streamer.telemetry.observer import Observer
+
+
+def parse_arguments(role: str, arguments: Sequence[str] | None) -> tuple[Settings, int | None]:
+    """Settings of this worker, and its lifeline.
+
+    Raises:
+        ConfigError: A setting is wrong.
+    """
+    parser = argparse.ArgumentParser(prog=f"streamer worker {role}", allow_abbrev=False)
+    parser.add_argument("--config", type=Path, help="TOML file; default: streamer.toml, if any")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="for example redis.url=…"
+    )
+    parser.add_argument("--lifeline-fd", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    overrides = {}
+    for assignment in options.set:
+        key, equals, value = assignment.partition("=")
+        if not equals:
+            raise ConfigError(f"--set: expected KEY=VALUE, found {assignment!r}")
+        overrides[key] = value
+    return load_settings(file=options.config, overrides=overrides), options.lifeline_fd
+
+
+def main(
+    role: str,
+    build: Callable[[Settings, Observer], Service],
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """Run one role. Exit code: 0 after a stop, 1 after a failure, 2 for wrong settings."""
+    try:
+        settings, lifeline_fd = parse_arguments(role, arguments)
+        configure_logs(role=role, level=settings.log.level, json=settings.log.json_lines)
+        metrics = PrometheusObserver()
+        service = build(settings, Observers((metrics, LogObserver())))
+    except ConfigError as error:
+        print(f"streamer worker {role}: {error}", file=sys.stderr)  # noqa: T201  # usage error
+        return 2
+    except StreamerError as error:
+        print(f"streamer worker {role}: {error}", file=sys.stderr)  # noqa: T201  # before logs
+        return 1
+    return serve(
+        service,
+        role=role,
+        registry=metrics.registry,
+        metrics_host=settings.metrics.host,
+        metrics_port=settings.metrics.port,
+        lifeline_fd=lifeline_fd,
+    )
