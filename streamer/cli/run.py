@@ -118,7 +118,8 @@ def _watch(
     num_encoders: int,
     gateway: bool,
 ) -> None:
-    specs, secrets_by_name = expand_sources(sources), {}
+    secrets_by_name: dict[str, str] = {}
+    specs = expand_sources(sources, vault=secrets_by_name)
     Bundle.load(settings.bundle)  # a wrong one is told at once, not by four workers
     with _stop_on_signals() as stopping:
         pipeline = LocalPipeline(

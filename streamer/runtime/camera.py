@@ -108,10 +108,10 @@ class Camera:
                 self._change(status, error.reason, str(error))
                 if not error.retryable:
                     return
-                self._stop.wait(self._backoff.next_delay(ran_seconds=self._ran_seconds()))
+                self._stop.wait(self._backoff.next_seconds(ran_seconds=self._ran_seconds()))
             except TransportError:
                 # Redis is away; the worker's loop reports it. Try again shortly.
-                self._stop.wait(self._backoff.next_delay(ran_seconds=self._ran_seconds()))
+                self._stop.wait(self._backoff.next_seconds(ran_seconds=self._ran_seconds()))
             else:
                 if self._status is StreamStatus.ENDED:
                     return
@@ -145,8 +145,8 @@ class Camera:
             source.close()
         if not source.endless:
             self._change(StreamStatus.ENDED, "end_of_file", "")
-        elif source.live or not played:
-            raise SourceError("the stream ended", retryable=True, reason="ended")
+        elif not played:
+            raise SourceError("it ended without a frame", retryable=True, reason="ended")
         return played
 
     def _ran_seconds(self) -> float:

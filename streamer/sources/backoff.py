@@ -33,15 +33,19 @@ class Backoff:
                 f"found {self.base_seconds} and {self.cap_seconds}"
             )
 
-    def next_delay(self, *, ran_seconds: float) -> float:
+    def next_seconds(self, *, ran_seconds: float = 0.0) -> float:
         """Seconds to wait now.
 
         Args:
             ran_seconds: How long the source delivered since it was opened; 0 if it never did.
         """
         if ran_seconds >= self.stable_seconds:
-            self._attempt = 0
+            self.reset()
         # The exponent is bounded before it is used: 2 ** 2000 is no float.
         ceiling = min(self.cap_seconds, self.base_seconds * 2 ** min(self._attempt, 32))
         self._attempt += 1
         return self.random.uniform(0.0, ceiling)
+
+    def reset(self) -> None:
+        """Start again from the first ceiling."""
+        self._attempt = 0

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
-    from streamer.core.errors import SourceError
     from streamer.sources.credentials import Credentials
     from streamer.sources.origin import Transport
 
@@ -46,16 +45,16 @@ class Address:
         origin: What it is.
         credentials: Put in only when the connection is made.
         transport: Of an RTSP camera.
-        open_seconds: Deadline of each step of opening: the answer, the first data.
-        read_seconds: Deadline of each packet.
+        open_timeout_seconds: Deadline of each step of opening: the answer, the first data.
+        frame_timeout_seconds: Deadline of each packet.
     """
 
     url: str
     origin: Origin
     credentials: Credentials | None
     transport: Transport
-    open_seconds: float
-    read_seconds: float
+    open_timeout_seconds: float
+    frame_timeout_seconds: float
 
     def __repr__(self) -> str:
         return f"Address({self.url})"
@@ -86,7 +85,7 @@ def connect(address: Address, *, probing: Probing, name: str) -> Connection | No
             target,
             format="v4l2" if address.origin is Origin.DEVICE else None,
             options=_options(address, probing=probing),
-            timeout=(address.open_seconds, address.read_seconds),
+            timeout=(address.open_timeout_seconds, address.frame_timeout_seconds),
         )
     except av.FFmpegError as error:
         raise open_error(error, name=name, origin=address.origin) from None
@@ -96,7 +95,7 @@ def connect(address: Address, *, probing: Probing, name: str) -> Connection | No
         return None
     if stream is None:
         container.close()
-        raise _no_video(container, name=name, origin=address.origin)
+        raise source_error(name, reason="no_video", found="it has no video", origin=address.origin)
     _prepare(container, stream, probing=probing)
     return Connection(container, stream)
 
@@ -116,10 +115,6 @@ def _video_stream(container: InputContainer) -> VideoStream | None:
         if not stream.disposition & Disposition.attached_pic:
             return stream
     return None
-
-
-def _no_video(container: InputContainer, *, name: str, origin: Origin) -> SourceError:
-    return source_error(name, reason="no_video", found="it has no video", origin=origin)
 
 
 def _prepare(container: InputContainer, stream: VideoStream, *, probing: Probing) -> None:

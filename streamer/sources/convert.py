@@ -85,7 +85,7 @@ class Converter:
     def _cut(self, image: Image) -> Image:
         height, width, _ = self.preprocess.shape
         top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
-        return np.ascontiguousarray(image[top : top + height, left : left + width])
+        return image[top : top + height, left : left + width].copy()
 
     def _pad(self, image: Image) -> Image:
         height, width, _ = image.shape

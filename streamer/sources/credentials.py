@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from streamer.core.errors import ConfigError
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 Credentials = tuple[str, str]
 """User name and password."""
 
-# Up to the last @ before the path: people type passwords with an unescaped @ in them.
-_USERINFO = re.compile(r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.-]*://)[^\s/?#\"'<>]*@")
+# Up to the last @ before the path: people type passwords with an unescaped @, # or ? in them.
+_USERINFO = re.compile(r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.-]*://)[^\s/]*@")
 # An unescaped / in the password ends what a URL parser calls the host; hide that too.
-_STRAY_USERINFO = re.compile(r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.-]*://)[^\s/@:]*:[^\s@\"'<>]*@")
+_STRAY_USERINFO = re.compile(r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.-]*://)[^\s/@:]*:[^\s]*@")
 _SECRET_PARAMETER = re.compile(
     r"(?P<key>[?&;](?:pass|passwd|password|pwd|token|access_token|auth|api_?key|key|secret|user"
     r"|username|login|signature|sig)=)[^&;#\s\"'<>]*",
@@ -67,15 +71,21 @@ def join_credentials(url: str, credentials: Credentials | None) -> str:
     return f"{scheme}{separator}{user}:{password}@{rest}"
 
 
-def resolve_credentials(reference: str) -> Credentials:
+def resolve_credentials(
+    reference: str, *, environment: Mapping[str, str] = os.environ
+) -> Credentials:
     """The credentials that `env:NAME` or `file:PATH` refers to: `USER:PASSWORD`, in one line.
+
+    Args:
+        reference: As kept in a `SourceSpec`.
+        environment: Where `env:` looks.
 
     Raises:
         ConfigError: The reference leads nowhere, or to something else.
     """
     kind, _, where = reference.partition(":")
     if kind == "env" and where:
-        found = os.environ.get(where)
+        found = environment.get(where)
         if found is None:
             raise ConfigError(f"credentials: the environment variable {where} is not set")
     elif kind == "file" and where:

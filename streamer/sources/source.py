@@ -15,19 +15,33 @@ if TYPE_CHECKING:
 class DecodedFrame(Protocol):
     """A decoded frame, not yet converted: conversion is paid only for frames that are analysed.
 
-    Attributes:
-        pts_seconds: Presentation time since the source was opened, from 0, strictly increasing.
-        captured_at_ns: UTC nanoseconds, by `clock`.
-        received_at_ns: UTC nanoseconds when the frame's last packet was here.
-        received: The same moment on the monotonic clock.
-        clock: What `captured_at_ns` is taken from.
+    Read-only, so that frozen types fit.
     """
 
-    pts_seconds: float
-    captured_at_ns: int
-    received_at_ns: int
-    received: Mark
-    clock: ClockSource
+    @property
+    def pts_seconds(self) -> float:
+        """Presentation time since the source was opened, from 0, strictly increasing."""
+        ...
+
+    @property
+    def captured_at_ns(self) -> int:
+        """UTC nanoseconds, by `clock`."""
+        ...
+
+    @property
+    def received_at_ns(self) -> int:
+        """UTC nanoseconds when the frame's last packet was here."""
+        ...
+
+    @property
+    def received(self) -> Mark:
+        """The same moment on the monotonic clock."""
+        ...
+
+    @property
+    def clock(self) -> ClockSource:
+        """What `captured_at_ns` is taken from."""
+        ...
 
     def to_image(self, preprocess: Preprocess) -> Image:
         """The picture as uint8 RGB of `preprocess.shape`. Valid for as long as the caller likes."""

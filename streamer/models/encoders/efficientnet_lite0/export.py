@@ -23,6 +23,7 @@ from efficientnet_lite_pytorch import EfficientNet
 from streamer.core.errors import ModelError
 from streamer.models.encoders.efficientnet_lite0.graph import (
     FEATURE_DIM,
+    INPUT,
     OUTPUT,
     SIZE_PIXELS,
     GraphWriter,
@@ -54,7 +55,7 @@ def export(folder: Path) -> tuple[str, float]:
     """
     network = load_network()
     data = build(network).SerializeToString(deterministic=True)
-    error = relative_error(data, network, test_pictures())
+    error = relative_error(data, network, sample_pictures())
     if not error <= MAX_RELATIVE_ERROR:
         raise ModelError(
             f"exported features differ from torch's: expected a relative error of at most "
@@ -92,7 +93,7 @@ def load_network() -> EfficientNet:
 def build(network: EfficientNet) -> onnx.ModelProto:
     """The network up to its pooled features; the classifier stays behind."""
     graph = GraphWriter()
-    x = graph.normalise("images")
+    x = graph.normalise(INPUT)
     x = graph.relu6(graph.conv(x, network._conv_stem, network._bn0))
     for block in network._blocks:
         inputs = x
@@ -101,8 +102,6 @@ def build(network: EfficientNet) -> onnx.ModelProto:
             x = graph.relu6(graph.conv(x, block._expand_conv, block._bn0))
         x = graph.relu6(graph.conv(x, block._depthwise_conv, block._bn1))
         x = graph.conv(x, block._project_conv, block._bn2)
-        # The package asks for stride == 1, but holds the first block's stride as a list: its
-        # comparison, and with it the absence of a skip there, is part of the trained network.
         if block.id_skip and args.stride == 1 and args.input_filters == args.output_filters:
             x = graph.add(x, inputs)
     x = graph.relu6(graph.conv(x, network._conv_head, network._bn1))
@@ -123,21 +122,23 @@ def relative_error(data: bytes, network: EfficientNet, images_NHWC: np.ndarray) 
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     expected = torch_features(network, images_NHWC)
     scale = np.abs(expected).max(axis=1, keepdims=True)
-    one_by_one = [session.run([OUTPUT], {"images": image[None]})[0] for image in images_NHWC]
-    as_batch = session.run([OUTPUT], {"images": images_NHWC})[0]
+    one_by_one = [session.run([OUTPUT], {INPUT: image[None]})[0] for image in images_NHWC]
+    as_batch = session.run([OUTPUT], {INPUT: images_NHWC})[0]
     found = np.stack([np.concatenate(one_by_one), as_batch])
     if found.shape[1:] != (len(images_NHWC), FEATURE_DIM):
         raise ModelError(f"expected {FEATURE_DIM} features per picture, found {found.shape}")
     return float(np.max(np.abs(found - expected) / scale))
 
 
-def test_pictures() -> np.ndarray:
+def sample_pictures() -> np.ndarray:
     """Noise and structure: uint8 (N, 224, 224, 3), seeded."""
     rng = np.random.default_rng(0)
     rows, columns = np.mgrid[:SIZE_PIXELS, :SIZE_PIXELS]
     ramp = np.stack([rows, columns, 223 - rows], axis=-1)
     checks = np.repeat(((rows // 16 + columns // 16) % 2 * 255)[..., None], 3, axis=-1)
-    disc = np.where(np.hypot(rows - 80, columns - 140)[..., None] < 60, [220, 40, 30], [20, 90, 160])
+    disc = np.where(
+        np.hypot(rows - 80, columns - 140)[..., None] < 60, [220, 40, 30], [20, 90, 160]
+    )
     noise = rng.integers(0, 256, (3, SIZE_PIXELS, SIZE_PIXELS, 3))
     black, white = np.zeros_like(ramp), np.full_like(ramp, 255)
     return np.stack([*noise, ramp, checks, disc, black, white]).astype(np.uint8)

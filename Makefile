@@ -1,0 +1,93 @@
+# `make` alone explains itself. Everything runs in .venv, which is made when it is missing.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+# Debian packages of the RTSP server that plays the camera in tests.
+RTSP_PACKAGES := gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
+	gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav python3-gi
+
+.PHONY: help
+help: ## Show this
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(VENV)/.serve ## Watch synthetic cameras: everything missing is set up first
+	$(BIN)/streamer demo $(DEMO)
+
+.PHONY: test
+test: $(VENV)/.dev rtsp-packages ## Check the code and run all tests
+	$(MAKE) --no-print-directory lint type
+	$(BIN)/python -m pytest $(PYTEST)
+
+.PHONY: lint
+lint: $(VENV)/.dev ## Lint, formatting, import layers
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+
+.PHONY: type
+type: $(VENV)/.dev ## Static types, strict
+	$(BIN)/mypy
+
+.PHONY: format
+format: $(VENV)/.dev ## Format the code
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+.PHONY: bench
+bench: $(VENV)/.dev rtsp-packages ## Measure the pipeline beside its bare parts, in one run
+	$(BIN)/python -m benchmarks.pipeline $(BENCH)
+
+.PHONY: encoder
+encoder: $(VENV)/.dev ## Export the default encoder again
+	$(PIP) -e '.[export]'
+	$(BIN)/python -m streamer.models.encoders.efficientnet_lite0.export
+
+.PHONY: bundle
+bundle: $(VENV)/.dev ## Train the default bundle again
+	$(BIN)/python -m streamer.training.default_bundle
+
+.PHONY: constraints
+constraints: $(VENV)/.dev ## Pin the versions now installed
+	@{ sed -n '/^#/p' constraints.txt; $(BIN)/python -m pip freeze --exclude-editable \
+		| grep -v '@'; grep '^onnxruntime-gpu==' constraints.txt; } > constraints.new
+	@mv constraints.new constraints.txt
+
+.PHONY: clean
+clean: ## Remove what the targets above made
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# What `demo` needs: serving on a CPU, no torch.
+$(VENV)/.serve: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) -e '.[cpu]'
+	@touch $@
+
+# What `test` needs: training and torch too (about 5 GB).
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) -e '.[cpu,train,export,dev]'
+	@touch $@ $(VENV)/.serve
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "make: expected Python 3.11 or newer, found $$($(PYTHON) --version); set PYTHON=…"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || $(MAKE) --no-print-directory venv-package
+	$(PYTHON) -m venv $(VENV)
+
+.PHONY: venv-package
+venv-package:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y python3-venv; \
+	else echo "make: Python's venv module is missing; install it (Debian: python3-venv)"; exit 1; fi
+
+.PHONY: rtsp-packages
+rtsp-packages:
+	@if /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0")' 2>/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
+			apt-get -qq install -y --no-install-recommends $(RTSP_PACKAGES) >/dev/null; \
+	else echo "make: the RTSP tests need Debian's $(RTSP_PACKAGES)"; fi

@@ -1,0 +1,127 @@
+"""Events from the gateway: server-sent events over HTTP."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode, urlsplit
+
+from streamer.client.cursor import EntryId, Gap, GapReason
+from streamer.client.link import Entry, Position
+from streamer.client.sse import parse_sse
+from streamer.core.errors import ConfigError, TransportError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from streamer.client.filter import EventFilter
+    from streamer.client.link import Message
+    from streamer.client.sse import SseMessage
+
+CONNECT_SECONDS = 10.0
+SILENCE_SECONDS = 40.0
+"""Without a byte for so long, the connection is dead: heartbeats come every 15 s."""
+
+
+class HttpLink:
+    """Reads `/v1/events` of a gateway.
+
+    Delivery: every entry after the cursor once per connection, in order; a gap is stated.
+
+    Args:
+        url: `http://HOST:PORT` or `https://…`, with or without `/v1/events`.
+        since: As typed: an entry id or a duration; None for new events only.
+        wanted: Streams; types are asked for in full, so that holes can be noticed.
+
+    Raises:
+        ConfigError: The URL can't be.
+    """
+
+    def __init__(self, url: str, *, since: str | None, wanted: EventFilter) -> None:
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as error:
+            raise ConfigError(f"events: expected http://HOST:PORT ({error})") from None
+        if not parts.hostname or "@" in parts.netloc:
+            raise ConfigError("events: expected http://HOST:PORT without user and password")
+        kind = (
+            http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        )
+        self._connection = kind(parts.hostname, port, timeout=CONNECT_SECONDS)
+        self.name = f"{parts.scheme}://{parts.netloc}"
+        self._path = parts.path.rstrip("/").removesuffix("/v1/events") + "/v1/events"
+        self._query = [("stream", stream_id) for stream_id in sorted(wanted.streams)]
+        self._since = since
+
+    def messages(self, cursor: EntryId | None) -> Iterator[Message]:
+        """Everything after the cursor, then what comes, until the gateway ends it."""
+        try:
+            with self._ask(cursor) as response:
+                for message in parse_sse(iter(response.readline, b"")):
+                    told = _told(message)
+                    if told is not None:
+                        yield told
+        except (OSError, http.client.HTTPException) as error:
+            reason = str(error) or type(error).__name__
+            raise TransportError(f"gateway {self.name}: {reason}") from error
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def _ask(self, cursor: EntryId | None) -> http.client.HTTPResponse:
+        headers = {"Accept": "text/event-stream"}
+        query = list(self._query)
+        if cursor is not None:
+            headers["Last-Event-ID"] = str(cursor)
+        elif self._since is not None:
+            query.append(("since", self._since))
+        path = f"{self._path}?{urlencode(query)}" if query else self._path
+        self._connection.timeout = CONNECT_SECONDS
+        self._connection.connect()
+        self._connection.sock.settimeout(SILENCE_SECONDS)
+        self._connection.request("GET", path, headers=headers)
+        response = self._connection.getresponse()
+        kind = response.headers.get_content_type()
+        if response.status == 200 and kind == "text/event-stream":
+            return response
+        with response:
+            why = f"gateway {self.name}: {response.status} {_problem(response)}"
+        if 400 <= response.status < 500:
+            raise ConfigError(why)
+        # 200 with another content is some other server.
+        raise TransportError(why, retryable=response.status >= 500)
+
+
+def _told(message: SseMessage) -> Message | None:
+    """What a message of the gateway means."""
+    place = EntryId.parse(message.last_id) if message.last_id else None
+    match message.event:
+        case "gap" if place is not None:
+            data = json.loads(message.data)
+            oldest = data["oldest"]
+            return Gap(
+                reason=GapReason(data["reason"]),
+                after=EntryId.parse(data["after"]),
+                oldest=None if oldest is None else EntryId.parse(oldest),
+                resume=place,
+            )
+        case "live":
+            return Position(place, live=True)
+        case "overflow":
+            return None  # the gateway hangs up now; the next connection goes on from the cursor
+        case _ if message.data and place is not None:
+            return Entry(place, message.data.encode())
+        case _:
+            return Position(place)
+
+
+def _problem(response: http.client.HTTPResponse) -> str:
+    """Why, in words: the detail of a problem document (RFC 9457), or the standard phrase."""
+    if response.headers.get_content_type() != "application/problem+json":
+        return f"{response.reason}: expected a gateway of streamer there"
+    return str(json.loads(response.read(65_536))["detail"])

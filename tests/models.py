@@ -1,0 +1,76 @@
+"""A temporal model small enough to reason about, and a bundle around it."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+
+PHASES = ("idle", "work", "rest")
+ACTIONS = ("lamp", "door")
+
+
+class LeakyModel:
+    """Outputs follow the features slowly: hidden = (hidden + 3 features) / 4, logits = 8 hidden.
+
+    A real recurrence, exact in what it depends on: its own row, nothing else.
+    """
+
+    num_layers = 1
+    hidden_dim = 5
+    feature_dim = 5
+    num_classes = 5
+
+    def __init__(self, rows: int = 4) -> None:
+        self.rows = rows
+        self.calls: list[np.ndarray] = []
+
+    def step(self, features_BD, hidden_LBH, cell_LBH):
+        assert features_BD.shape == (self.rows, self.feature_dim)
+        hidden = (hidden_LBH + 3 * features_BD[None]) / 4
+        cell = cell_LBH + 1
+        self.calls.append(features_BD.copy())
+        return 8 * hidden[0], hidden, cell
+
+    def close(self) -> None:
+        pass
+
+
+def decoder_config(**changes):
+    fields = {
+        "phase_temperature": 1.0,
+        "action_temperature": 1.0,
+        "smoothing_seconds": 0.0,
+        "enter_C": (0.6,) * 5,
+        "exit_C": (0.4,) * 5,
+        "min_on_seconds_C": (0.3,) * 5,
+        "min_off_seconds_C": (0.3,) * 5,
+    }
+    return SimpleNamespace(**(fields | changes))
+
+
+def bundle(**decoder):
+    return SimpleNamespace(
+        model_id="sha256:model",
+        config=SimpleNamespace(
+            name="test",
+            phases=PHASES,
+            actions=ACTIONS,
+            analysis_fps=10.0,
+            encoder="test",
+            encoder_id="sha256:encoder",
+            feature_dim=5,
+            gap=SimpleNamespace(hold_seconds=1.0),
+        ),
+        decoder=decoder_config(**decoder),
+    )
+
+
+def features_of(phase: int, *actions: int) -> np.ndarray:
+    """Features that make the model say this phase and these actions (0 lamp, 1 door)."""
+    row = np.zeros(5)
+    row[phase] = 1.0
+    row[3:] = -0.5
+    for action in actions:
+        row[3 + action] = 0.5
+    return row
