@@ -80,7 +80,7 @@ class Dashboard:
         for worker in workers:
             if worker.ready is None:
                 continue
-            for family in text_string_to_metric_families(_metrics(worker.ready.metrics_port)):
+            for family in text_string_to_metric_families(read_metrics(worker.ready.metrics_port)):
                 for sample in family.samples:
                     stream_id = sample.labels.get("stream", "")
                     if sample.name == "streamer_frames_total":
@@ -119,13 +119,14 @@ class Dashboard:
         return table
 
 
-def _metrics(port: int) -> str:
+def read_metrics(port: int) -> str:
+    """A worker's metrics page; empty while it is being restarted."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1.0)
     try:
         connection.request("GET", "/metrics")
         return connection.getresponse().read().decode()
     except OSError:
-        return ""  # it is just being restarted; the next reading will have it
+        return ""
     finally:
         connection.close()
 

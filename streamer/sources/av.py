@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from streamer.sources.reader import AvFrame
 
 _LOGGER = logging.getLogger(__name__)
-_FAST_PATIENCE_SECONDS = 2.0
-"""So long may packets come without a picture before `Probing.FAST` is given up."""
 
 
 class AvSource:
@@ -104,8 +102,8 @@ class AvSource:
     def open(self) -> None:
         """Connect, and decode until there is a picture.
 
-        An RTSP camera is first tried with `Probing.FAST`; if that shows no video it can decode,
-        or no picture within 2 s of the first packet, once more with `Probing.CAREFUL`.
+        An RTSP camera is first tried with `Probing.FAST`, and if that shows no video stream or
+        no picture size, once more with `Probing.CAREFUL`.
 
         Raises:
             SourceError: No connection or no picture within the deadlines.
@@ -116,7 +114,9 @@ class AvSource:
             if self._address.origin is Origin.RTSP:
                 if self._try(Probing.FAST):
                     return
-                _LOGGER.debug("%s: no picture without probing; opening again with it", self.name)
+                _LOGGER.debug(
+                    "%s: no picture size without probing; opening again with it", self.name
+                )
             self._try(Probing.CAREFUL)
 
     def frames(self) -> Iterator[AvFrame]:
@@ -156,7 +156,7 @@ class AvSource:
         return self._address.origin
 
     def _try(self, probing: Probing) -> bool:
-        """Connect and wait for the first picture. False if `Probing.FAST` found none."""
+        """Connect and wait for the first picture. False if `Probing.FAST` does not suffice."""
         connection = connect(self._address, probing=probing, name=self.name)
         if connection is None:
             return False
@@ -172,15 +172,10 @@ class AvSource:
             clock=self._clock,
         )
         try:
-            frames = self._first_picture(reader, probing=probing)
-        except SourceError as error:
+            frames = self._first_picture(reader)
+        except SourceError:
             self._release()
-            if probing is Probing.FAST and error.reason == "corrupt":
-                return False
             raise
-        if not frames:
-            self._release()
-            return False
         # HLS and files come over HTTP as fast as the network can.
         recorded = container.duration is not None
         paced = self._origin is Origin.HTTP and (recorded or "hls" in container.format.name)
@@ -189,24 +184,18 @@ class AvSource:
         self._reader, self._first_frames = reader, frames
         return True
 
-    def _first_picture(self, reader: Reader, *, probing: Probing) -> list[AvFrame]:
-        """The first frames; none if `Probing.FAST` has been tried for long enough.
+    def _first_picture(self, reader: Reader) -> list[AvFrame]:
+        """The first frames.
 
         Raises:
             SourceError: It ended or broke before, or `close` was called.
         """
-        begun_ns: int | None = None
         while not self._closed.is_set():
             frames = reader.read()
             if frames:
                 return frames
             if frames is None:
-                break
-            now_ns = self._clock.mark().ns
-            begun_ns = now_ns if begun_ns is None else begun_ns
-            patience_ns = _FAST_PATIENCE_SECONDS * 1e9
-            if probing is Probing.FAST and now_ns - begun_ns > patience_ns:
-                return []
+                raise self._disconnected("it ended before its first picture")
         raise self._disconnected("it was closed while it was opened")
 
     def _read(self, reader: Reader, *, closed: Event) -> list[AvFrame] | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import av
-from av.codec.context import Flags2
 from av.stream import Discard, Disposition
 
 from streamer.sources.credentials import join_credentials
@@ -26,14 +26,11 @@ class Probing(StrEnum):
     """How an RTSP camera is opened."""
 
     FAST = "fast"
-    """Without looking at its pictures first (0.05 s instead of 1.1 s), and without FFmpeg's
-    parser, which holds each frame until the next one arrives. For H.264 and JPEG."""
+    """By what the camera says of itself, without looking at its pictures first: 0.05 s instead
+    of 1.1 s."""
     CAREFUL = "careful"
-    """As FFmpeg does by default. For whatever FAST does not see."""
-
-
-_WHOLE_FRAMES = frozenset({"h264", "mjpeg"})
-"""Codecs whose packets can be decoded as they come off the network, without a parser."""
+    """As FFmpeg does by default. For cameras that do not name their picture size, and for those
+    that send a multiplex whose streams show only in its data."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +77,7 @@ def connect(address: Address, *, probing: Probing, name: str) -> Connection | No
     target = join_credentials(address.url, address.credentials)
     if address.origin is Origin.FILE:
         target = f"file:{target}"  # a colon in a file's name is no scheme
+    begun = time.monotonic()
     try:
         container = av.open(
             target,
@@ -88,15 +86,16 @@ def connect(address: Address, *, probing: Probing, name: str) -> Connection | No
             timeout=(address.open_timeout_seconds, address.frame_timeout_seconds),
         )
     except av.FFmpegError as error:
-        raise open_error(error, name=name, origin=address.origin) from None
+        late = time.monotonic() - begun >= address.open_timeout_seconds
+        raise open_error(error, name=name, origin=address.origin, timed_out=late) from None
     stream = _video_stream(container)
-    if probing is Probing.FAST and (stream is None or stream.codec.name not in _WHOLE_FRAMES):
+    if probing is Probing.FAST and (stream is None or not stream.codec_context.width):
         container.close()
         return None
     if stream is None:
         container.close()
         raise source_error(name, reason="no_video", found="it has no video", origin=address.origin)
-    _prepare(container, stream, probing=probing)
+    _prepare(container, stream)
     return Connection(container, stream)
 
 
@@ -105,7 +104,7 @@ def _options(address: Address, *, probing: Probing) -> dict[str, str]:
         return {}
     options = {"rtsp_transport": address.transport.value, "allowed_media_types": "video"}
     if probing is Probing.FAST:
-        options |= {"probesize": "32", "analyzeduration": "0", "fflags": "noparse+nofillin"}
+        options |= {"probesize": "32", "analyzeduration": "0"}
     return options
 
 
@@ -117,12 +116,9 @@ def _video_stream(container: InputContainer) -> VideoStream | None:
     return None
 
 
-def _prepare(container: InputContainer, stream: VideoStream, *, probing: Probing) -> None:
+def _prepare(container: InputContainer, stream: VideoStream) -> None:
     decoder = stream.codec_context
     decoder.thread_count = 1  # a thread per camera is there already; frame threads add delay
-    if probing is Probing.FAST and stream.codec.name == "h264":
-        # A packet is then a piece of a frame, and the frame is out with its last piece.
-        decoder.flags2 |= Flags2.chunks
     for other in container.streams:
         if other.index != stream.index:
             other.discard = Discard.all

@@ -49,21 +49,35 @@ def source_error(name: str, *, reason: str, found: str, origin: Origin) -> Sourc
     return SourceError(f"{name}: {found}; {_HINTS[reason]}", retryable=retryable, reason=reason)
 
 
-def open_error(error: av_error.FFmpegError, *, name: str, origin: Origin) -> SourceError:
-    """Why it could not be opened."""
-    return _translated(
-        error, name=name, origin=origin, otherwise="refused", doing="can't be opened"
-    )
+def open_error(
+    error: av_error.FFmpegError, *, name: str, origin: Origin, timed_out: bool
+) -> SourceError:
+    """Why it could not be opened.
+
+    Args:
+        error: What FFmpeg says. An interrupted handshake looks like any error to it.
+        name: The source, without credentials.
+        origin: What it is.
+        timed_out: Whether the deadline had passed by then.
+    """
+    reason = "timeout" if timed_out else _reason(error, otherwise="refused")
+    return _translated(error, reason=reason, name=name, origin=origin, doing="can't be opened")
 
 
-def read_error(error: av_error.FFmpegError, *, name: str, origin: Origin) -> SourceError:
-    """Why it broke while it was read."""
-    return _translated(error, name=name, origin=origin, otherwise="disconnected", doing="broke off")
+def read_error(
+    error: av_error.FFmpegError, *, name: str, origin: Origin, timed_out: bool
+) -> SourceError:
+    """Why it broke while it was read. Arguments as of `open_error`."""
+    reason = "timeout" if timed_out else _reason(error, otherwise="disconnected")
+    return _translated(error, reason=reason, name=name, origin=origin, doing="broke off")
+
+
+def _reason(error: av_error.FFmpegError, *, otherwise: str) -> str:
+    return next((word for kinds, word in _REASONS if isinstance(error, kinds)), otherwise)
 
 
 def _translated(
-    error: av_error.FFmpegError, *, name: str, origin: Origin, otherwise: str, doing: str
+    error: av_error.FFmpegError, *, reason: str, name: str, origin: Origin, doing: str
 ) -> SourceError:
-    reason = next((word for kinds, word in _REASONS if isinstance(error, kinds)), otherwise)
     said = "no answer within the deadline" if reason == "timeout" else str(error.strerror)
     return source_error(name, reason=reason, found=f"{doing}: {said}", origin=origin)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -105,6 +106,7 @@ class Reader:
         Raises:
             SourceError: It broke, or there was no frame within the deadline.
         """
+        begun = time.monotonic()
         try:
             packet = next(self._packets, None)
             receipt = self._receive()
@@ -113,7 +115,8 @@ class Reader:
                 return None
             pictures = self._decode(packet)
         except av.FFmpegError as error:
-            raise read_error(error, name=self._name, origin=self._origin) from None
+            late = (time.monotonic() - begun) * 1e9 >= self._timeout_ns
+            raise read_error(error, name=self._name, origin=self._origin, timed_out=late) from None
         if packet.pts is not None:
             self._remember(packet.pts, receipt)
         frames = [self._frame(picture, otherwise=receipt) for picture in pictures]

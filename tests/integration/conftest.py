@@ -47,7 +47,7 @@ def missing_parts() -> str:
     check = (
         "import gi; gi.require_version('GstRtspServer', '1.0');"
         "from gi.repository import Gst, GstRtspServer; Gst.init(None);"
-        "names = 'qtdemux h264parse rtph264pay rtpjpegpay avdec_h264 jpegenc'.split();"
+        "names = 'qtdemux h264parse rtph264pay rtpjpegpay avdec_h264 jpegenc mpegtsmux rtpmp2tpay'.split();"
         "missing = [name for name in names if not Gst.ElementFactory.find(name)];"
         "raise SystemExit(f'missing: {missing}' if missing else 0)"
     )

@@ -76,15 +76,13 @@ class Subscriber:
         self.closed = True
         self._news.set()
 
-    async def wait(self, *, timeout_seconds: float) -> list[LoggedEvent | Gap]:
-        """What has come; waits for the first. Empty after the time-out, or at the end."""
+    async def next(self, *, timeout_seconds: float) -> LoggedEvent | Gap | None:
+        """The next one; waits for it. None after the time-out, or at the end."""
         if not self._buffer and not self.overflowed and not self.closed:
+            self._news.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), timeout_seconds)
-        self._news.clear()
-        items = list(self._buffer)
-        self._buffer.clear()
-        return items
+        return self._buffer.popleft() if self._buffer else None
 
 
 class Feed:
@@ -105,6 +103,11 @@ class Feed:
         self.cursor = START
         self.connected = False
 
+    @property
+    def num_subscribers(self) -> int:
+        """How many clients follow it now."""
+        return len(self._subscribers)
+
     @contextlib.contextmanager
     def subscribed(self) -> Iterator[tuple[Subscriber, EntryId]]:
         """A subscriber that gets everything after the place returned, and nothing before it."""
@@ -123,38 +126,46 @@ class Feed:
         Raises:
             TransportError: Redis does not answer.
         """
-        log, _ = await self.look(START)
+        *_, log = await self.page(START, count=0)
         self.cursor = log.last
         self.connected = True
 
     async def run(self) -> None:
-        """Read until cancelled."""
+        """Read until cancelled. Connects again for ever.
+
+        Raises:
+            TransportError: What stands in the log are no events.
+        """
         while True:
             try:
                 await self._resume()
                 while True:
                     await self._read()
             except TransportError as error:
-                if self.connected or not error.retryable:
+                if not error.retryable:
+                    raise
+                if self.connected:
                     structlog.get_logger().warning("event log lost", error=str(error))
                 self.connected = False
                 await self._client.connection_pool.disconnect()
                 await asyncio.sleep(RETRY_SECONDS)
 
-    async def look(self, cursor: EntryId) -> tuple[LogRange, bool]:
-        """The log, and whether the entry at the cursor is in it, at one moment."""
+    async def page(
+        self, cursor: EntryId, *, count: int = MAX_ENTRIES
+    ) -> tuple[list[LoggedEvent], Gap | None, LogRange]:
+        """At one moment: the entries after the cursor, what is missing before them, the log."""
         with redis_errors("read events"):
             async with self._client.pipeline(transaction=True) as pipeline:
                 pipeline.xinfo_stream(self._key)
-                pipeline.xrange(self._key, str(cursor), str(cursor), count=1)
-                info, found = await pipeline.execute(raise_on_error=False)
-        return LogRange.of(info), bool(found)
-
-    async def page(self, cursor: EntryId) -> list[LoggedEvent]:
-        """The next entries after the cursor."""
-        with redis_errors("read events"):
-            rows: Any = await self._client.xrange(self._key, f"({cursor}", "+", count=MAX_ENTRIES)
-        return [LoggedEvent.of(*row) for row in checked(self._key, rows)]
+                pipeline.xrange(self._key, str(cursor), "+", count=count + 1)
+                answers: Any = await pipeline.execute(raise_on_error=False)
+        info, rows = answers
+        log = LogRange.of(info)
+        events = [LoggedEvent.of(*row) for row in checked(self._key, rows)]
+        present = bool(events) and events[0].id == cursor
+        if present:
+            del events[0]
+        return events[:count], find_gap(cursor, log, present=present), log
 
     def close(self) -> None:
         """End all subscribers."""
@@ -163,8 +174,7 @@ class Feed:
             subscriber.close()
 
     async def _resume(self) -> None:
-        log, present = await self.look(self.cursor)
-        gap = find_gap(self.cursor, log, present=present)
+        _, gap, _ = await self.page(self.cursor, count=0)
         if gap is not None:
             self._hand_out([gap])
             self.cursor = gap.resume

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from streamer.client.cursor import START, EntryId, Gap, find_gap, seconds_before
+import structlog
+
+from streamer.client.cursor import START, EntryId, Gap, seconds_before
+from streamer.core.errors import TransportError
 from streamer.transport.connection import redis_errors
 from workers.gateway.feed import MAX_BEHIND
 from workers.gateway.message import (
@@ -17,15 +20,13 @@ from workers.gateway.message import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     import redis.asyncio
 
     from streamer.client.filter import EventFilter
     from workers.gateway.feed import Feed, LoggedEvent, Subscriber
     from workers.gateway.metrics import GatewayMetrics
-
-HEARTBEAT_SECONDS = 15.0
 
 
 class Session:
@@ -39,6 +40,7 @@ class Session:
         client: A connection.
         wanted: Which events.
         metrics: Counts.
+        heartbeat_seconds: Longest silence.
     """
 
     def __init__(
@@ -48,29 +50,46 @@ class Session:
         *,
         wanted: EventFilter,
         metrics: GatewayMetrics,
+        heartbeat_seconds: float,
     ) -> None:
         self._feed = feed
         self._client = client
         self._wanted = wanted
         self._metrics = metrics
-        self._position = START
+        self._heartbeat_seconds = heartbeat_seconds
+        self._position: EntryId | None = None
 
-    async def messages(self, since: EntryId | float | None) -> AsyncIterator[bytes]:
-        """The whole stream.
+    async def begin(self, since: EntryId | float | None) -> None:
+        """Find the place to begin.
 
         Args:
             since: After this entry, since so many seconds ago, or from now on.
 
         Raises:
-            TransportError: Redis is away before anything could be sent.
+            TransportError: Redis is away.
         """
+        if isinstance(since, EntryId):
+            self._position = since
+        elif since is not None:
+            with redis_errors("read time"):
+                now: Any = await self._client.time()
+            *_, log = await self._feed.page(START, count=0)
+            self._position = seconds_before(now, since, log)
+        else:
+            self._position = None
+
+    async def messages(self) -> AsyncGenerator[bytes]:
+        """The whole stream. It ends early when Redis goes away: the client will come again."""
         self._metrics.clients.inc()
         try:
-            async for message in self._catch_up(since):
-                yield message
+            # 1. Read the log page by page: a long past must not fill the live buffer.
+            if self._position is not None:
+                yield hello_message(self._position)
+                async for message in self._pages(until=None):
+                    yield message
             with self._feed.subscribed() as (subscriber, seam):
-                # 2. What lies between the last page and the place from which the feed is ours.
-                if since is None:
+                # 2. What came between the last page and the place from which the feed is ours.
+                if self._position is None:
                     self._position = seam
                     yield hello_message(seam)
                 async for message in self._pages(until=seam):
@@ -79,70 +98,49 @@ class Session:
                 # 3. Everything after that place.
                 async for message in self._live(subscriber):
                     yield message
+        except TransportError as error:
+            structlog.get_logger().warning("event stream ended", error=str(error))
         finally:
             self._metrics.clients.dec()
 
-    async def _catch_up(self, since: EntryId | float | None) -> AsyncIterator[bytes]:
-        """1. Read the log page by page: a long past must not fill the live buffer."""
-        if since is None:
-            return
-        gap = await self._begin(since)
-        yield hello_message(self._position)
-        if gap is not None:
-            self._position = gap.resume
-            yield gap_message(gap)
-        async for message in self._pages(until=None):
-            yield message
-
-    async def _begin(self, since: EntryId | float) -> Gap | None:
-        if isinstance(since, EntryId):
-            self._position = since
-            log, present = await self._feed.look(since)
-            return find_gap(since, log, present=present)
-        with redis_errors("read time"):
-            now: Any = await self._client.time()
-        log, _ = await self._feed.look(START)
-        self._position = seconds_before(now, since, log)
-        return find_gap(self._position, log, present=False)
-
-    async def _pages(self, *, until: EntryId | None) -> AsyncIterator[bytes]:
+    async def _pages(self, *, until: EntryId | None) -> AsyncGenerator[bytes]:
+        assert self._position is not None
         while until is None or self._position < until:
-            page = await self._feed.page(self._position)
+            page, gap, _ = await self._feed.page(self._position)
+            if gap is not None:
+                yield self._gap(gap)
             for event in page:
-                if until is not None and event.id > until:
-                    return
                 for message in self._of(event):
                     yield message
             if not page:
                 return
-            # The log may have been trimmed past us while the client was busy.
-            log, present = await self._feed.look(self._position)
-            gap = find_gap(self._position, log, present=present)
-            if gap is not None:
-                self._position = gap.resume
-                yield gap_message(gap)
 
-    async def _live(self, subscriber: Subscriber) -> AsyncIterator[bytes]:
+    async def _live(self, subscriber: Subscriber) -> AsyncGenerator[bytes]:
+        assert self._position is not None
         while True:
-            items = await subscriber.wait(timeout_seconds=HEARTBEAT_SECONDS)
-            for item in items:
+            item = await subscriber.next(timeout_seconds=self._heartbeat_seconds)
+            if isinstance(item, Gap):
+                yield self._gap(item)
+            elif item is not None and item.id > self._position:
+                # The pages may have been ahead of the feed.
                 for message in self._of(item):
                     yield message
-            if subscriber.overflowed:
+            elif subscriber.overflowed:
                 yield overflow_message(max_behind=MAX_BEHIND)
                 return
-            if subscriber.closed:
+            elif subscriber.closed:
                 return
-            if not items:
+            elif item is None:
                 yield heartbeat_message(self._position)
 
-    def _of(self, item: LoggedEvent | Gap) -> list[bytes]:
-        """The messages of an item; none for an event that is not wanted."""
-        if isinstance(item, Gap):
-            self._position = item.resume
-            return [gap_message(item)]
-        self._position = item.id
-        if not (self._wanted.takes_stream(item.stream_id) and self._wanted.takes_type(item.type)):
+    def _gap(self, gap: Gap) -> bytes:
+        self._position = gap.resume
+        return gap_message(gap)
+
+    def _of(self, event: LoggedEvent) -> list[bytes]:
+        """The message of an event; none for one that is not wanted."""
+        self._position = event.id
+        if not (self._wanted.takes_stream(event.stream_id) and self._wanted.takes_type(event.type)):
             return []
         self._metrics.sent.inc()
-        return [event_message(item.id, type=item.type, json=item.json)]
+        return [event_message(event.id, type=event.type, json=event.json)]

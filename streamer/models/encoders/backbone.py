@@ -82,7 +82,7 @@ def _build(architecture: str, *, seed: int) -> tuple[nn.Module, tuple[str, ...]]
 
 def _find_classifier(network: nn.Module) -> str:
     """The last layer with one output per class: a matrix, or SqueezeNet's convolution."""
-    found = [
+    found: list[str] = [
         name
         for name, module in network.named_modules()
         if (isinstance(module, nn.Linear) and module.out_features == _NUM_CLASSES)

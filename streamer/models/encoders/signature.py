@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 OUTPUT_NAME = "features"
 _TAKES = "uint8 (N, H, W, 3) or float32 (N, 3, H, W)"
 _GIVES = "float (N, D) or (N, D, 1, 1)"
+_AGAIN = "export the graph again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +63,8 @@ def read_signature(inputs: Sequence[Any], outputs: Sequence[Any], *, name: str) 
     num_images = _size(images.shape[0])
     if num_images not in (1, None):
         raise ModelError(
-            f"encoder {name}: expected an open batch size, or 1, found {_describe(images)}; {_AGAIN}"
+            f"encoder {name}: expected an open batch size, or 1, "
+            f"found {_describe(images)}; {_AGAIN}"
         )
     height, width = images.shape[1:3] if takes_bytes else images.shape[2:4]
     return Signature(
@@ -73,9 +75,6 @@ def read_signature(inputs: Sequence[Any], outputs: Sequence[Any], *, name: str) 
         one_by_one=num_images == 1,
         output_name=_choose_output(outputs, name=name).name,
     )
-
-
-_AGAIN = "export the graph again"
 
 
 def _choose_output(outputs: Sequence[Any], *, name: str) -> Any:

@@ -66,8 +66,8 @@ class TorchEncoder:
         if not self._on_gpu:
             torch.set_num_threads(num_threads)
         self._device = torch.device("cuda", where.index) if self._on_gpu else torch.device("cpu")
-        self._network: torch.nn.Module | None = backbone.network.to(
-            self._device, memory_format=torch.channels_last
+        self._network: torch.nn.Module | None = backbone.network.to(self._device).to(
+            memory_format=torch.channels_last
         )
         gain, offset = IMAGENET.affine()
         self._gain = torch.from_numpy(gain).to(self._device).view(1, 3, 1, 1)

@@ -72,7 +72,7 @@ class GraphWriter:
 
     def model(self) -> onnx.ModelProto:
         """The whole file, checked."""
-        shape_in = ["N", SIZE_PIXELS, SIZE_PIXELS, 3]
+        shape_in: list[str | int | None] = ["N", SIZE_PIXELS, SIZE_PIXELS, 3]
         graph = helper.make_graph(
             self._nodes,
             "efficientnet_lite0",

@@ -1,0 +1,1 @@
+"""Measurements: always the bare parts beside the whole, in one run."""

@@ -1,0 +1,1 @@
+"""Temporal models: features → outputs, one step at a time, with explicit state."""

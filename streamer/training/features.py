@@ -1,0 +1,168 @@
+"""Clip → features, by the same parts as in serving, kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from streamer.core.errors import ConfigError
+from streamer.sources.sampler import Sampler
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from streamer.core.clock import Clock
+    from streamer.models.encoders.encoder import Encoder
+    from streamer.sources.source import Source
+    from streamer.training.annotations import Annotation
+
+CACHE_VERSION = 1
+"""Grows when the same clip and encoder come to mean other features."""
+
+
+class Clip(Protocol):
+    """A labelled stretch of video."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        ...
+
+    @property
+    def compressed(self) -> bool:
+        """Whether it went through a video codec."""
+        ...
+
+    def annotations(self, clock: Clock) -> list[Annotation]:
+        """What is true in it."""
+        ...
+
+    def fingerprint(self, clock: Clock) -> str:
+        """Digest of what it shows."""
+        ...
+
+    def source(self, clock: Clock) -> AbstractContextManager[Source]:
+        """The clip as a source, not yet opened."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureTrack:
+    """Features of the analysed frames of a clip.
+
+    Attributes:
+        features_TD: float16.
+        pts_T: float64, presentation times in seconds.
+    """
+
+    features_TD: np.ndarray
+    pts_T: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.features_TD.dtype != np.float16 or self.features_TD.ndim != 2:
+            raise ValueError(
+                f"expected float16 (T, D), found {self.features_TD.dtype} {self.features_TD.shape}"
+            )
+        if self.pts_T.shape != self.features_TD.shape[:1]:
+            raise ValueError(f"expected {len(self.features_TD)} times, found {self.pts_T.shape}")
+
+
+class FeatureMaker:
+    """Turns clips into feature tracks: from the cache, or by decoding, sampling and encoding.
+
+    Args:
+        encoder: Makes the features.
+        analysis_fps: Frames per second that are analysed.
+        cache: Folder of the cache. Files are written beside and renamed: runs may share it.
+        clock: For the sources.
+    """
+
+    def __init__(
+        self, encoder: Encoder, *, analysis_fps: float, cache: Path, clock: Clock
+    ) -> None:
+        self._encoder = encoder
+        self._analysis_fps = analysis_fps
+        self._cache = cache
+        self._clock = clock
+
+    def track(self, clip: Clip) -> FeatureTrack:
+        """The features of a clip.
+
+        Raises:
+            SourceError: It can't be opened or read.
+            ConfigError: No frame came of it.
+        """
+        path = self._path(clip)
+        known = _load(path)
+        if known is not None:
+            return known
+        made = self._make(clip)
+        _save(path, made)
+        return made
+
+    def _path(self, clip: Clip) -> Path:
+        parts = (
+            str(CACHE_VERSION),
+            self._encoder.encoder_id,
+            repr(self._analysis_fps),
+            clip.fingerprint(self._clock),
+        )
+        digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        return self._cache / f"{digest[:32]}.npz"
+
+    def _make(self, clip: Clip) -> FeatureTrack:
+        sampler = Sampler(self._analysis_fps)
+        images: list[np.ndarray] = []
+        features: list[np.ndarray] = []
+        pts: list[float] = []
+        with clip.source(self._clock) as source:
+            source.open()
+            try:
+                for frame in source.frames():
+                    if not sampler.take(frame.pts_seconds):
+                        continue
+                    pts.append(frame.pts_seconds)
+                    images.append(frame.to_image(self._encoder.preprocess))
+                    if len(images) == self._encoder.batch_policy.max_size:
+                        features.append(self._encode(images))
+            finally:
+                source.close()
+        if images:
+            features.append(self._encode(images))
+        if not features:
+            raise ConfigError(f"{clip.name}: expected frames, found none; leave it out")
+        return FeatureTrack(np.concatenate(features), np.array(pts))
+
+    def _encode(self, images: list[np.ndarray]) -> np.ndarray:
+        features_ND = self._encoder.encode(np.stack(images))
+        images.clear()
+        return features_ND
+
+
+def make_tracks(maker: FeatureMaker, clips: Sequence[Clip]) -> list[FeatureTrack]:
+    """The features of each clip, in order."""
+    return [maker.track(clip) for clip in clips]
+
+
+def _load(path: Path) -> FeatureTrack | None:
+    """None where there is none, or where it is damaged: then it is made again."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return FeatureTrack(file["features"], file["pts"])
+    except (FileNotFoundError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def _save(path: Path, track: FeatureTrack) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(f".{os.getpid()}.partial")
+    with beside.open("wb") as file:
+        np.savez(file, features=track.features_TD, pts=track.pts_T)
+    beside.replace(path)

@@ -1,0 +1,160 @@
+"""The HTTP API."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator  # noqa: TC003  # FastAPI reads them
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+from fastapi import FastAPI, Header, Query
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from streamer import __version__
+from streamer.client.cursor import EntryId, parse_since
+from streamer.client.filter import EventFilter
+from streamer.core.errors import TransportError
+from streamer.sources.credentials import redact
+from streamer.transport.connection import Keys, redis_errors
+from streamer.transport.registry import StreamEntry
+from workers.gateway.problem import answer_with_problems
+from workers.gateway.session import Session
+
+if TYPE_CHECKING:
+    import redis.asyncio
+    from starlette.types import Receive, Scope, Send
+
+    from workers.gateway.feed import Feed
+    from workers.gateway.metrics import GatewayMetrics
+
+HEARTBEAT_SECONDS = 15.0
+_SSE_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+
+class _Source(msgspec.Struct):
+    """What of a `SourceSpec` may be shown. Reading it must not load the video libraries."""
+
+    url: str
+    options: dict[str, str] = {}
+
+
+class EventQuery(BaseModel):
+    """What `GET /v1/events` may be asked for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    since: str | None = Field(None, description="An entry id, or a duration such as `10m`.")
+    stream: list[str] = Field([], description="Only these streams.")
+    type: list[str] = Field([], description="Only these types: globs, `streamer.` may be left out.")
+
+
+class StreamInfo(BaseModel):
+    """A desired source, without credentials."""
+
+    id: str
+    url: str
+    options: dict[str, str]
+
+
+class StreamList(BaseModel):
+    """All desired sources."""
+
+    streams: list[StreamInfo]
+
+
+class HealthInfo(BaseModel):
+    """How the gateway is."""
+
+    status: str
+    version: str
+    redis: bool
+    clients: int
+    cursor: str
+
+
+class EventStream(StreamingResponse):
+    """A response of server-sent events. Its generator is closed whatever ends the connection."""
+
+    def __init__(self, messages: AsyncGenerator[bytes]) -> None:
+        super().__init__(messages, media_type="text/event-stream", headers=_SSE_HEADERS)
+        self._messages = messages
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._messages.aclose()
+
+
+def build_app(
+    feed: Feed,
+    client: redis.asyncio.Redis,
+    *,
+    metrics: GatewayMetrics,
+    heartbeat_seconds: float = HEARTBEAT_SECONDS,
+) -> FastAPI:
+    """The app.
+
+    Args:
+        feed: The shared reader, started.
+        client: A connection.
+        metrics: Counts.
+        heartbeat_seconds: Longest silence of an event stream.
+    """
+    app = FastAPI(
+        title="streamer",
+        version=__version__,
+        docs_url=None,  # they would load scripts from the network
+        redoc_url=None,
+    )
+    answer_with_problems(app)
+
+    @app.get("/v1/events", response_class=EventStream)
+    async def events(
+        query: Annotated[EventQuery, Query()],
+        last_event_id: Annotated[str | None, Header()] = None,
+    ) -> EventStream:
+        """Events as they come; after a lost connection, from `Last-Event-ID` on."""
+        since: EntryId | float | None = None
+        if last_event_id:
+            since = EntryId.parse(last_event_id)
+        elif query.since is not None:
+            since = parse_since(query.since)
+        wanted = EventFilter(frozenset(query.stream), tuple(query.type))
+        session = Session(
+            feed, client, wanted=wanted, metrics=metrics, heartbeat_seconds=heartbeat_seconds
+        )
+        await session.begin(since)
+        return EventStream(session.messages())
+
+    @app.get("/v1/streams")
+    async def streams() -> StreamList:
+        """The desired sources."""
+        with redis_errors("read streams"):
+            raw: Any = await client.hgetall(Keys().streams)
+        infos = [_stream_info(stream_id.decode(), value) for stream_id, value in raw.items()]
+        return StreamList(streams=sorted(infos, key=lambda info: info.id))
+
+    @app.get("/v1/health")
+    async def health() -> HealthInfo:
+        """How the gateway is."""
+        return HealthInfo(
+            status="ok" if feed.connected else "degraded",
+            version=__version__,
+            redis=feed.connected,
+            clients=feed.num_subscribers,
+            cursor=str(feed.cursor),
+        )
+
+    return app
+
+
+def _stream_info(stream_id: str, value: bytes) -> StreamInfo:
+    try:
+        entry = msgspec.json.decode(value, type=StreamEntry)
+        source = msgspec.json.decode(entry.source, type=_Source)
+    except msgspec.MsgspecError as error:
+        raise TransportError(f"streams: {stream_id}: unreadable entry ({error})") from error
+    options = {key: redact(option) for key, option in source.options.items()}
+    return StreamInfo(id=stream_id, url=redact(source.url), options=options)
