@@ -24,7 +24,7 @@ from benchmarks import bare, loop
 from benchmarks.cameras import make_clip, rtsp_server
 from streamer.cli.dashboard import read_metrics
 from streamer.cli.local import LocalPipeline
-from streamer.core.config import Settings
+from streamer.core.config import EncoderSettings, Settings
 from streamer.models.bundle import Bundle
 from streamer.sources.grammar import expand_sources
 
@@ -76,11 +76,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cameras", default="4,16", help="numbers of cameras, comma-separated")
     parser.add_argument("--seconds", type=float, default=20.0, help="measured time of each run")
+    parser.add_argument("--max-batch", type=int, help="most frames in a batch of an encoder")
     parser.add_argument("--encoders", type=int, default=2, help="encoder workers")
+    parser.add_argument("--bundle", default="workcell", help="name or folder")
     parser.add_argument("--json", type=Path, help="also write the figures there")
     options = parser.parse_args()
     counts = [int(text) for text in options.cameras.split(",")]
-    bundle = Bundle.load("workcell")
+    bundle = Bundle.load(options.bundle)
     with tempfile.TemporaryDirectory() as folder:
         clip = make_clip(Path(folder), seconds=options.seconds + 25)
         with rtsp_server(clip) as url:
@@ -89,7 +91,16 @@ def main() -> None:
                 n: loop.run(url, cameras=n, seconds=options.seconds, bundle=bundle) for n in counts
             }
             results = [
-                measure(url, cameras=n, seconds=options.seconds, encoders=options.encoders)
+                measure(
+                    url,
+                    cameras=n,
+                    seconds=options.seconds,
+                    encoders=options.encoders,
+                    settings=Settings(
+                        bundle=options.bundle,
+                        encoder=EncoderSettings(max_batch_size=options.max_batch),
+                    ),
+                )
                 for n in counts
             ]
     report(parts, loops, results)
@@ -103,11 +114,13 @@ def main() -> None:
         options.json.write_text(json.dumps(figures, indent=2) + "\n")
 
 
-def measure(url: str, *, cameras: int, seconds: float, encoders: int) -> PipelineResult:
+def measure(
+    url: str, *, cameras: int, seconds: float, encoders: int, settings: Settings
+) -> PipelineResult:
     """Run the pipeline on so many connections to one camera."""
     specs = expand_sources([f"cam{n}={url}" for n in range(cameras)])
     pipeline = LocalPipeline(
-        Settings(),
+        settings,
         specs,
         secrets_by_name={},
         redis_url=None,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 import msgspec
@@ -16,6 +18,7 @@ from streamer.models.encoders.registry import open_encoder
 from streamer.models.temporal.registry import open_temporal_model
 from streamer.runtime.camera import Camera
 from streamer.runtime.clock import SystemClock
+from streamer.sources.credentials import resolve_credentials
 from streamer.sources.grammar import expand_sources, open_source
 from streamer.stages.encode import assemble_chunks
 from streamer.stages.ingest import IngestStage
@@ -33,10 +36,14 @@ if TYPE_CHECKING:
     from streamer.core.clock import Clock
     from streamer.core.event import Event
     from streamer.core.feature import InputEntry
+    from streamer.sources.grammar import SourceSpec
+    from streamer.sources.source import Source
     from streamer.telemetry.observer import Observer
     from streamer.transport.transport import FrameHandle
 
 RECEIVE_SECONDS = 0.25
+NUM_SLOTS = 4
+"""Frames of one source between its thread and the models."""
 
 
 class Pipeline:
@@ -70,7 +77,8 @@ class Pipeline:
         clock: Clock | None = None,
         observer: Observer | None = None,
     ) -> None:
-        specs = expand_sources(sources)
+        self._vault: dict[str, str] = {}
+        specs = expand_sources(sources, vault=self._vault)
         self._bundle = Bundle.load(bundle)
         config = self._bundle.config
         self._encoder = open_encoder(
@@ -85,7 +93,7 @@ class Pipeline:
         self._model = model
         self._stage = TemporalStage(self._bundle, model)
         self._clock = clock or SystemClock()
-        self._path = MemoryFramePath(num_slots=self._encoder.batch_policy.max_size)
+        self._path = MemoryFramePath(num_slots=NUM_SLOTS)
         self._checkpoints = {
             spec.stream_id: self._stage.initial(spec.stream_id, row=index % model.rows)
             for index, spec in enumerate(specs)
@@ -93,7 +101,7 @@ class Pipeline:
         log, session = MemoryStreamLog(), secrets.token_hex(8)
         self._cameras = [
             Camera(
-                open_source=lambda spec=spec: open_source(spec, clock=self._clock),  # type: ignore[misc]
+                open_source=partial(self._open, spec),
                 stage=IngestStage(
                     spec.stream_id,
                     session=session,
@@ -155,6 +163,13 @@ class Pipeline:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _open(self, spec: SourceSpec) -> Source:
+        credentials = None
+        if spec.credentials is not None:
+            known = {**os.environ, **self._vault}
+            credentials = resolve_credentials(spec.credentials, environment=known)
+        return open_source(spec, clock=self._clock, credentials=credentials)
 
     def _encode(self, items: list[FrameHandle | StatusNote]) -> Iterator[InputEntry]:
         """Features of each frame, one at a time: the first is not to wait for the last."""

@@ -6,7 +6,7 @@ import sys
 import time
 from collections import Counter, defaultdict, deque
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import structlog
@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 
 ASSIGN_SECONDS = 1.0
 """How often the worker looks which streams are its own."""
+
+
+MAX_WAITING_LIVE_FRAMES = 2
+"""Frames of one live camera that may wait for a batch: two absorb the jitter of a network."""
 
 
 class EncoderService:
@@ -134,17 +138,23 @@ class EncoderService:
         self._receiver.assign(mine)
 
     def _take_in(self, timeout_seconds: float) -> None:
-        # More than two batches ahead would only age here, where it can't be overwritten.
-        room = len(self._batcher) < 2 * len(self._images)
-        if not room:
-            return
+        overtaken: dict[str, int] = {}
         for item in self._receiver.receive(timeout_seconds=timeout_seconds, paused=self._pending):
-            if not isinstance(item, StatusNote):
-                self._count_hole(item.stamp)
-                stream_id = item.stamp.stream_id
-            else:
-                stream_id = item.stream_id
-            self._batcher.add(stream_id, item, now_ns=time.monotonic_ns())
+            now_ns = time.monotonic_ns()
+            if isinstance(item, StatusNote):
+                self._batcher.add(item.stream_id, item, now_ns=now_ns)
+                continue
+            stream_id = item.stamp.stream_id
+            self._count_hole(item.stamp)
+            self._batcher.add(stream_id, item, now_ns=now_ns)
+            # Latest wins: when the encoder is behind, waiting longer would only make it all older.
+            for dropped in self._batcher.drop_oldest(
+                stream_id, keep=MAX_WAITING_LIVE_FRAMES, droppable=_is_live_frame
+            ):
+                overtaken[stream_id] = cast("FrameHandle", dropped).position
+                self._drop(stream_id, DropReason.OVERWRITTEN, 1)
+        if overtaken:
+            self._receiver.done(overtaken)
 
     def _count_hole(self, stamp: FrameStamp) -> None:
         """A hole in seq: newer frames took the place of those."""
@@ -253,6 +263,10 @@ class EncoderService:
         self._observer.observe(FramesDropped(stream_id, reason, count))
         if reason is DropReason.REFUSED:
             structlog.get_logger().warning("frames refused", stream=stream_id, count=count)
+
+
+def _is_live_frame(item: FrameHandle | StatusNote) -> bool:
+    return not isinstance(item, StatusNote) and item.stamp.clock is not ClockSource.FILE
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from streamer.core.errors import ConfigError, TransportError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_ENTRY_ID = re.compile(r"(?P<ms>\d{1,20})(-(?P<serial>\d{1,20}))?")
-_DURATION = re.compile(r"(?P<number>\d{1,9}(\.\d{1,9})?)(?P<unit>ms|s|m|h|d)")
+_ENTRY_ID = re.compile(r"(?P<ms>[0-9]{1,20})(-(?P<serial>[0-9]{1,20}))?")
+_DURATION = re.compile(r"(?P<number>[0-9]{1,9}(\.[0-9]{1,9})?)(?P<unit>ms|s|m|h|d)")
 _UNIT_SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _MAX_PART = 2**64 - 1
 

@@ -237,15 +237,14 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
         datacontenttype: Always "application/json".
     """
 
+    specversion: Literal["1.0"] = "1.0"
     id: str
     source: str
     type: EventType
     time: str
+    datacontenttype: Literal["application/json"] = "application/json"
     sequence: str
     data: EventData
-    specversion: Literal["1.0"] = "1.0"
-    datacontenttype: Literal["application/json"] = "application/json"
-
     @property
     def stream_id(self) -> str:
         """The camera."""

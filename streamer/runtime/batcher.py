@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Item = TypeVar("Item")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Waiting(Generic[Item]):
     item: Item
     since_ns: int
@@ -46,6 +49,30 @@ class Batcher(Generic[Item]):
         queue.append(_Waiting(item, now_ns))
         self._size += 1
 
+    def drop_oldest(
+        self, stream_id: str, *, keep: int, droppable: Callable[[Item], bool]
+    ) -> list[Item]:
+        """Drop a stream's oldest items until at most `keep` droppable ones wait.
+
+        Args:
+            stream_id: Whose.
+            keep: How many may stay.
+            droppable: Which items count, and may go.
+
+        Returns:
+            What was dropped, in order.
+        """
+        queue = self._queues.get(stream_id, ())
+        candidates = [waiting for waiting in queue if droppable(waiting.item)]
+        dropped = candidates[: max(0, len(candidates) - keep)]
+        for waiting in dropped:
+            self._queues[stream_id].remove(waiting)
+            self._size -= 1
+        if dropped and not self._queues[stream_id]:
+            del self._queues[stream_id]
+            self._rotation.remove(stream_id)
+        return [waiting.item for waiting in dropped]
+
     def due_in_seconds(self, *, now_ns: int) -> float | None:
         """Seconds until a batch should be taken: 0 when now, None when nothing waits."""
         if not self._size:
@@ -56,9 +83,16 @@ class Batcher(Generic[Item]):
         return max(0.0, (oldest_ns + self._max_wait_ns - now_ns) * 1e-9)
 
     def take(self) -> list[Item]:
-        """The next batch: at most `max_size` items, those of one stream in order."""
+        """The next batch: at most `max_size` items, those of one stream in order.
+
+        Where waiting for batchmates is not worth it, neither is waiting for their computation:
+        then items come one by one until more than a full batch waits, and only then in batches,
+        which save round trips.
+        """
+        one_by_one = not self._max_wait_ns and self._size <= self._max_size
+        size = 1 if one_by_one else self._max_size
         taken: list[Item] = []
-        while self._size and len(taken) < self._max_size:
+        while self._size and len(taken) < size:
             stream_id = self._rotation.popleft()
             queue = self._queues[stream_id]
             taken.append(queue.popleft().item)

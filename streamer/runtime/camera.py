@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from streamer.core.errors import SourceError, TransportError
+from streamer.core.errors import ConfigError, SourceError, TransportError
 from streamer.core.feature import StreamStatus
 from streamer.sources.backoff import Backoff
 from streamer.telemetry.observer import DropReason, FramesDropped, StatusChanged
@@ -109,6 +109,10 @@ class Camera:
                 if not error.retryable:
                     return
                 self._stop.wait(self._backoff.next_seconds(ran_seconds=self._ran_seconds()))
+            except ConfigError as error:
+                # Its credentials are not where it says: no retry finds them.
+                self._change(StreamStatus.FAILED, "misconfigured", str(error))
+                return
             except TransportError:
                 # Redis is away; the worker's loop reports it. Try again shortly.
                 self._stop.wait(self._backoff.next_seconds(ran_seconds=self._ran_seconds()))

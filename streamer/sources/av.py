@@ -29,10 +29,12 @@ class AvSource:
     """A source that FFmpeg opens. See `Source`.
 
     Delivery: cameras give what they send, as soon as it is decoded; a file gives every frame once
-    per opening. What comes over HTTP in bursts (HLS, a file on a web server) and a file with
-    `realtime` are held back to the pace of their timestamps. A file that is cut off plays to the
-    break and ends there, with a warning in the log. The end of a camera is an error
-    (`disconnected`); `loop` only makes a file `endless`, so that its reader opens it again.
+    per opening. FFmpeg's parser knows that an RTSP frame is complete only when the next one
+    begins, so such a frame counts as received one frame period after its last packet.
+    What comes over HTTP in bursts (HLS, a file on a web server) and a file with `realtime` are
+    held back to the pace of their timestamps. A file that is cut off plays to the break and ends
+    there, with a warning in the log. The end of a camera is an error (`disconnected`); `loop`
+    only makes a file `endless`, so that its reader opens it again.
 
     Args:
         url: `rtsp://`, `rtsps://`, `http://`, `https://`, `/dev/video0` or the path of a file.
@@ -129,6 +131,7 @@ class AvSource:
             raise self._disconnected("expected open() before frames(), found it closed")
         reader, pacer, closed = self._reader, self._pacer, self._closed
         frames: list[AvFrame] | None = self._first_frames
+        self._first_frames = []
         while frames is not None and not closed.is_set():
             for frame in frames:
                 due = frame if pacer is None else pacer.hold(frame, stop=closed)

@@ -60,6 +60,7 @@ def expand_sources(
 
     Args:
         texts: As typed. A `.streams` file has one source per line; `#` begins a comment line.
+            Paths in it are relative to the working directory.
         vault: As in `parse_source`. `open_source` finds the credentials again if the variables
             are in its process's environment.
 
@@ -75,6 +76,8 @@ def expand_sources(
 def _split_name(text: str) -> tuple[str | None, str]:
     """`NAME=SOURCE` → both. A file whose name has a `=` in it wins over that reading."""
     text = text.strip()
+    if not text:
+        raise ConfigError(f"expected a source, found an empty text; give {EXPECTED}")
     match = _NAMED.fullmatch(text)
     if match is None or Path(text.partition("#")[0]).exists():
         return None, text
@@ -83,26 +86,29 @@ def _split_name(text: str) -> tuple[str | None, str]:
     return match["name"], match["source"]
 
 
-def _expand(text: str) -> Iterator[tuple[str | None, str]]:
+def _expand(text: str, *, within: tuple[Path, ...] = ()) -> Iterator[tuple[str | None, str]]:
+    """The sources of a glob or list; `within` are the lists being read."""
     name, source = _split_name(text)
     path, fragment = _split_fragment(source)
     plain = not path.startswith(SYNTHETIC) and "://" not in path
     if plain and path.endswith(LIST_SUFFIX):
-        yield from _read_list(Path(path))
+        yield from _read_list(Path(path), within=within)
     elif plain and glob.has_magic(path) and not Path(path).exists():
         yield from _match(path, fragment=fragment, name=name)
     else:
         yield name, source
 
 
-def _read_list(path: Path) -> Iterator[tuple[str | None, str]]:
+def _read_list(path: Path, *, within: tuple[Path, ...]) -> Iterator[tuple[str | None, str]]:
+    if path.resolve() in within:
+        raise ConfigError(f"{path}: expected a list of sources, found one that lists itself")
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: expected a list with one source per line: {error}") from None
     for line in map(str.strip, lines):
         if line and not line.startswith("#"):
-            yield from _expand(line)
+            yield from _expand(line, within=(*within, path.resolve()))
 
 
 def _match(pattern: str, *, fragment: str, name: str | None) -> Iterator[tuple[str | None, str]]:
@@ -142,6 +148,8 @@ def _read(source: str) -> tuple[str, list[str]]:
     words = [word.strip() for word in re.split("[#,]", fragment) if word.strip()]
     if url.isascii() and url.isdigit():
         url = f"/dev/video{int(url)}"
+    scheme, separator, rest = url.partition("://")
+    url = f"{scheme.lower()}{separator}{rest}" if separator else url  # FFmpeg knows no RTSP://
     if url.startswith(SYNTHETIC):
         _check_synthetic(url)
         allowed: tuple[str, ...] = ()

@@ -6,6 +6,7 @@ import csv
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -60,8 +61,8 @@ class Labels:
             pts_T: Presentation times, seconds.
 
         Returns:
-            int64 (T,) index of the phase (-1 where there are no phases at all), and float32
-            (T, A), 1 where an action holds.
+            int64 (T,) index of the phase, where no phase holds that of `BACKGROUND`, or -1 if there
+            is no such phase; and float32 (T, A), 1 where an action holds.
         """
         rest = self.phases.index(BACKGROUND) if BACKGROUND in self.phases else -1
         phases_T = np.full(len(pts_T), rest, np.int64)
@@ -102,14 +103,14 @@ def read_annotations(path: Path) -> dict[Path, list[Annotation]]:
         except ValueError as error:
             raise ConfigError(f"{path}, line {number}: {error}") from None
         by_video.setdefault(video, []).append(annotation)
-    for video, annotations in by_video.items():
-        annotations.sort(key=lambda note: note.start_seconds)
-        _check_phases(path, video, annotations)
+    for video, notes in by_video.items():
+        notes.sort(key=lambda note: note.start_seconds)
+        _check_phases(path, video, notes)
     return by_video
 
 
 def find_labels(by_video: Mapping[Path, Sequence[Annotation]]) -> Labels:
-    """The classes that occur, by name; with `BACKGROUND` where the phases leave time uncovered.
+    """The classes that occur, sorted.
 
     Raises:
         ConfigError: A label is a phase here and an action there.
@@ -119,8 +120,6 @@ def find_labels(by_video: Mapping[Path, Sequence[Annotation]]) -> Labels:
     actions = sorted({note.label for note in notes if note.kind is Kind.ACTION})
     if both := set(phases) & set(actions):
         raise ConfigError(f"label {min(both)!r}: expected one kind, found it as phase and action")
-    if phases and BACKGROUND not in phases and any(map(_uncovered, by_video.values())):
-        phases.append(BACKGROUND)
     return Labels(tuple(phases), tuple(actions))
 
 
@@ -154,24 +153,11 @@ def _seconds(row: Mapping[str, str | None], column: str) -> float:
     return seconds
 
 
-def _check_phases(path: Path, video: Path, annotations: Sequence[Annotation]) -> None:
-    phases = [note for note in annotations if note.kind is Kind.PHASE]
-    for before, after in zip(phases, phases[1:], strict=False):
+def _check_phases(path: Path, video: Path, notes: Sequence[Annotation]) -> None:
+    for before, after in pairwise(note for note in notes if note.kind is Kind.PHASE):
         if after.start_seconds < before.end_seconds - MAX_OVERLAP_SECONDS:
             raise ConfigError(
                 f"{path}: {video.name}: expected one phase at a time, found {before.label!r} until "
                 f"{before.end_seconds:g} s and {after.label!r} from {after.start_seconds:g} s; "
                 f"give what may overlap the kind action"
             )
-
-
-def _uncovered(annotations: Sequence[Annotation]) -> bool:
-    """Whether time is left between phases. What lies before the first and after the last counts
-    as well, but only the video knows how long it is."""
-    phases = [note for note in annotations if note.kind is Kind.PHASE]
-    covered = 0.0
-    for note in phases:
-        if note.start_seconds > covered + MAX_OVERLAP_SECONDS:
-            return True
-        covered = note.end_seconds
-    return False

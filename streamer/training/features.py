@@ -84,9 +84,7 @@ class FeatureMaker:
         clock: For the sources.
     """
 
-    def __init__(
-        self, encoder: Encoder, *, analysis_fps: float, cache: Path, clock: Clock
-    ) -> None:
+    def __init__(self, encoder: Encoder, *, analysis_fps: float, cache: Path, clock: Clock) -> None:
         self._encoder = encoder
         self._analysis_fps = analysis_fps
         self._cache = cache

@@ -22,9 +22,7 @@ from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
 LAUNCH = {
     # The encoded clip as it is: no CPU is spent on the camera's side.
     "h264": "( filesrc location={clip} ! qtdemux ! h264parse ! rtph264pay name=pay0 pt=96 )",
-    # Cameras whose session description names no picture size, or not even a codec.
-    "mpegts": "( filesrc location={clip} ! qtdemux ! h264parse ! mpegtsmux"
-    " ! rtpmp2tpay name=pay0 pt=33 )",
+    # A camera whose session description names no picture size.
     "mjpeg": "( filesrc location={clip} ! qtdemux ! h264parse ! avdec_h264 ! videoconvert"
     " ! jpegenc ! rtpjpegpay name=pay0 pt=26 )",
 }

@@ -39,7 +39,10 @@ class JpegStream(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Send all pictures; hang up."""
         if self.headers.get("Authorization") != "Basic YWRtaW46c2VjcmV0":  # admin:secret
-            self.send_error(401)
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="camera"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
             return
         self.send_response(200)
         self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")

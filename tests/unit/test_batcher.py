@@ -38,6 +38,7 @@ def test_under_overload_each_camera_gets_the_same_share():
         for _ in range(20):
             batcher.add(stream_id, stream_id, now_ns=0)
     served = [item for _ in range(6) for item in batcher.take()]
+    assert len(served) == 24
     assert {stream_id: served.count(stream_id) for stream_id in "abcdef"} == dict.fromkeys(
         "abcdef", 4
     )
@@ -61,3 +62,38 @@ def test_everything_comes_out_once_and_in_order(streams, max_size):
             taken.setdefault(stream_id, []).append(number)
     assert taken == added
     assert batcher.due_in_seconds(now_ns=0) is None
+
+
+def test_the_oldest_droppable_items_make_way():
+    batcher: Batcher[str] = Batcher(max_size=8, max_wait_seconds=0)
+    for item in ("frame1", "note", "frame2", "frame3"):
+        batcher.add("a", item, now_ns=0)
+    batcher.add("b", "frame9", now_ns=0)
+    dropped = batcher.drop_oldest("a", keep=1, droppable=lambda item: item.startswith("frame"))
+    assert dropped == ["frame1", "frame2"]
+    assert [batcher.take() for _ in range(3)] == [["note"], ["frame9"], ["frame3"]]
+    assert batcher.drop_oldest("gone", keep=0, droppable=bool) == []
+
+
+def test_a_stream_of_which_all_is_dropped_takes_no_turn():
+    batcher: Batcher[str] = Batcher(max_size=8, max_wait_seconds=0)
+    batcher.add("a", "frame1", now_ns=0)
+    assert batcher.drop_oldest("a", keep=0, droppable=bool) == ["frame1"]
+    assert len(batcher) == 0
+    assert batcher.take() == []
+    batcher.add("a", "frame2", now_ns=0)
+    assert batcher.take() == ["frame2"]
+
+
+def test_without_a_wait_items_come_one_by_one_until_more_than_a_batch_waits():
+    batcher: Batcher[int] = Batcher(max_size=4, max_wait_seconds=0)
+    for number in range(6):
+        batcher.add(f"s{number}", number, now_ns=0)
+    assert [batcher.take() for _ in range(3)] == [[0, 1, 2, 3], [4], [5]]
+
+
+def test_with_a_wait_items_come_in_batches():
+    batcher: Batcher[int] = Batcher(max_size=4, max_wait_seconds=0.01)
+    for number in range(3):
+        batcher.add(f"s{number}", number, now_ns=0)
+    assert batcher.take() == [0, 1, 2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -28,13 +29,9 @@ if TYPE_CHECKING:
 ROLE = "gateway"
 
 
-class _ServerLog(logging.Handler):
-    """The HTTP server's warnings and errors, as lines of our own log."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        structlog.get_logger().log(
-            record.levelno, "http server", error=record.getMessage(), exc_info=record.exc_info
-        )
+def _is_news(record: logging.LogRecord) -> bool:
+    """False for the traceback of a client that was cut off at the end: that has a line already."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,7 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings, lifeline_fd = parse_arguments(ROLE, arguments)
         configure_logs(role=ROLE, level=settings.log.level, json=settings.log.json_lines)
-        logging.basicConfig(handlers=[_ServerLog()], level=logging.WARNING)
+        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+        logging.getLogger("uvicorn.error").addFilter(_is_news)
+        # It warns of every write to a client that has just gone.
+        logging.getLogger("asyncio").setLevel(logging.ERROR)
         return _serve(settings, lifeline_fd)
     except ConfigError as error:
         print(f"streamer worker {ROLE}: {error}", file=sys.stderr)  # noqa: T201  # usage error

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 MAX_BEHIND = 2_000
 """Events that may wait for one client. One that falls further behind is disconnected."""
 
+MAX_TAKEN = 64
+"""Events sent to a client in one write."""
+
 BLOCK_SECONDS = 2.0
 MAX_ENTRIES = 256
 RETRY_SECONDS = 0.5
@@ -76,13 +79,13 @@ class Subscriber:
         self.closed = True
         self._news.set()
 
-    async def next(self, *, timeout_seconds: float) -> LoggedEvent | Gap | None:
-        """The next one; waits for it. None after the time-out, or at the end."""
+    async def take(self, *, timeout_seconds: float) -> list[LoggedEvent | Gap]:
+        """The next ones; waits for the first. Empty after the time-out, or at the end."""
         if not self._buffer and not self.overflowed and not self.closed:
             self._news.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), timeout_seconds)
-        return self._buffer.popleft() if self._buffer else None
+        return [self._buffer.popleft() for _ in range(min(len(self._buffer), MAX_TAKEN))]
 
 
 class Feed:

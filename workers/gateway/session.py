@@ -20,7 +20,7 @@ from workers.gateway.message import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Sequence
 
     import redis.asyncio
 
@@ -107,40 +107,42 @@ class Session:
         assert self._position is not None
         while until is None or self._position < until:
             page, gap, _ = await self._feed.page(self._position)
-            if gap is not None:
-                yield self._gap(gap)
-            for event in page:
-                for message in self._of(event):
-                    yield message
+            sent = self._messages([*([] if gap is None else [gap]), *page])
+            if sent:
+                yield sent
             if not page:
                 return
 
     async def _live(self, subscriber: Subscriber) -> AsyncGenerator[bytes]:
         assert self._position is not None
         while True:
-            item = await subscriber.next(timeout_seconds=self._heartbeat_seconds)
-            if isinstance(item, Gap):
-                yield self._gap(item)
-            elif item is not None and item.id > self._position:
-                # The pages may have been ahead of the feed.
-                for message in self._of(item):
-                    yield message
+            items = await subscriber.take(timeout_seconds=self._heartbeat_seconds)
+            sent = self._messages(items)
+            if sent:
+                yield sent
             elif subscriber.overflowed:
                 yield overflow_message(max_behind=MAX_BEHIND)
                 return
-            elif subscriber.closed:
+            elif subscriber.closed and not items:
                 return
-            elif item is None:
+            elif not items:
                 yield heartbeat_message(self._position)
 
-    def _gap(self, gap: Gap) -> bytes:
-        self._position = gap.resume
-        return gap_message(gap)
+    def _messages(self, items: Sequence[LoggedEvent | Gap]) -> bytes:
+        """The messages of these, for one write; none for an event that is not wanted."""
+        messages = []
+        for item in items:
+            if isinstance(item, Gap):
+                self._position = item.resume
+                messages.append(gap_message(item))
+            elif self._position is None or item.id > self._position:
+                # Else the pages were ahead of the feed.
+                self._position = item.id
+                if self._wants(item):
+                    self._metrics.sent.inc()
+                    messages.append(event_message(item.id, type=item.type, json=item.json))
+        return b"".join(messages)
 
-    def _of(self, event: LoggedEvent) -> list[bytes]:
-        """The message of an event; none for one that is not wanted."""
-        self._position = event.id
-        if not (self._wanted.takes_stream(event.stream_id) and self._wanted.takes_type(event.type)):
-            return []
-        self._metrics.sent.inc()
-        return [event_message(event.id, type=event.type, json=event.json)]
+    def _wants(self, event: LoggedEvent) -> bool:
+        wanted = self._wanted
+        return wanted.takes_stream(event.stream_id) and wanted.takes_type(event.type)

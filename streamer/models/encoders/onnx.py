@@ -36,8 +36,8 @@ class OnnxEncoder:
         preprocess: What the pictures go through; None: as `encoder.json` says, or else stretched
             to the graph's size.
         name: What the user called it.
-        num_threads: Threads of the session. One per process is best: two processes on two
-            cores did 37 % more frames than one session with two threads.
+        num_threads: Threads of the session. On a CPU, a process with one thread per core does more
+            frames than one process with large batches.
         device: `cpu`, `cuda` or `cuda:N`. There is no fallback from one to another.
 
     Raises:

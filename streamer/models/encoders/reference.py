@@ -19,7 +19,9 @@ class NamedWeights(StrEnum):
     DEFAULT = "default"
     """The best that torchvision has for the architecture."""
     RANDOM = "random"
-    """None: the initial values for a seed. For tests and measurements."""
+    """None: the initial values for a seed, for tests and measurements. Some networks (MobileNet,
+    EfficientNet, Inception) then give features of about 0, because their batch norms know no
+    statistics yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

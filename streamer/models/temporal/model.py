@@ -1,23 +1,26 @@
-"""The contract of a temporal model in serving."""
+"""The contract of a temporal model."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
+
+from streamer.core.errors import ModelError
 
 if TYPE_CHECKING:
     import numpy as np
 
 
 class TemporalModel(Protocol):
-    """One time step for a fixed number of rows. Used by one thread.
+    """Steps B streams by one frame. Used by one thread; holds no state of any stream.
 
-    Shapes: B `rows`, D `feature_dim`, L `num_layers`, H `hidden_dim`, C `num_classes`.
-    A row's bits depend on that row's inputs and its place, and on nothing else.
+    Shapes: B rows, L layers, H hidden width, D feature width, C classes (phases, then actions).
+    A row's outputs depend, to the bit, on that row's inputs and its place alone, because the
+    batch always has the same shape.
     """
 
     @property
     def rows(self) -> int:
-        """B, the same in every call."""
+        """B, fixed."""
         ...
 
     @property
@@ -35,21 +38,48 @@ class TemporalModel(Protocol):
         """D."""
         ...
 
+    @property
+    def num_classes(self) -> int:
+        """C."""
+        ...
+
     def step(
         self, features_BD: np.ndarray, hidden_LBH: np.ndarray, cell_LBH: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Fold in one frame per row.
+        """One frame of each row.
 
         Args:
-            features_BD: float32.
-            hidden_LBH: float32.
-            cell_LBH: float32.
+            features_BD: float32 (B, D).
+            hidden_LBH: float32 (L, B, H), zeros at a stream's start. Not changed.
+            cell_LBH: float32 (L, B, H), zeros at a stream's start. Not changed.
 
         Returns:
-            logits (B, C), and the new hidden and cell, float32.
+            logits float32 (B, C), and hidden and cell after the frame, float32 (L, B, H): arrays
+            of the caller's own.
+
+        Raises:
+            ModelError: A shape or type is another, or the model is closed.
         """
         ...
 
     def close(self) -> None:
-        """Free it. Idempotent."""
+        """Free its memory. Idempotent."""
         ...
+
+
+def check_step(
+    model: TemporalModel, features_BD: np.ndarray, hidden_LBH: np.ndarray, cell_LBH: np.ndarray
+) -> None:
+    """Raise ModelError unless the inputs of a step fit the model."""
+    state_shape = (model.num_layers, model.rows, model.hidden_dim)
+    expected = (
+        ("features", features_BD, (model.rows, model.feature_dim)),
+        ("hidden", hidden_LBH, state_shape),
+        ("cell", cell_LBH, state_shape),
+    )
+    for name, array, shape in expected:
+        if array.shape != shape or array.dtype.name != "float32":
+            raise ModelError(
+                f"temporal model: {name}: expected float32 {shape}, "
+                f"found {array.dtype} {array.shape}"
+            )

@@ -1,79 +1,102 @@
-"""Serving with onnxruntime: the default, and all a CPU host needs."""
+"""Temporal models run by onnxruntime, from `model.onnx`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as ort
 
 from streamer.core.errors import ModelError
+from streamer.models.temporal.model import check_step
 
 if TYPE_CHECKING:
     import numpy as np
 
     from streamer.models.bundle import Bundle
 
-_INPUTS = ("features", "hidden", "cell")
-_OUTPUTS = ("logits", "hidden_out", "cell_out")
+INPUTS = ("features", "hidden", "cell")
+OUTPUTS = ("logits", "hidden_after", "cell_after")
+# They share no base of their own.
+_ERRORS = (
+    ort.Fail,
+    ort.InvalidArgument,
+    ort.InvalidGraph,
+    ort.InvalidProtobuf,
+    ort.NotImplemented,
+    ort.RuntimeException,
+)
+_LOG_FATAL = 4
 
 
 class OnnxTemporalModel:
-    """`model.onnx` of a bundle; see `TemporalModel`.
+    """Satisfies `TemporalModel`, on the CPU.
+
+    Args:
+        bundle: Whose graph.
+        rows: B.
+        num_threads: Of one step. A step of a small model is shorter than waking a second one.
 
     Raises:
-        ModelError: The graph is not that of the bundle's config.
+        ModelError: The graph can't be run here, or does not fit the configuration.
     """
 
-    def __init__(self, bundle: Bundle, *, rows: int, num_threads: int) -> None:
+    def __init__(self, bundle: Bundle, *, rows: int, num_threads: int = 1) -> None:
         config = bundle.config
         self.rows = rows
-        self.num_layers = config.num_layers
-        self.hidden_dim = config.hidden_dim
-        self.feature_dim = config.feature_dim
+        self.num_layers, self.hidden_dim = config.num_layers, config.hidden_dim
+        self.feature_dim, self.num_classes = config.feature_dim, config.num_classes
+        path = bundle.path / "model.onnx"
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = num_threads
         options.inter_op_num_threads = 1
-        # A spinning pool would burn a core between two frames.
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        path = bundle.path / "model.onnx"
+        # Every error is raised as well; once is enough.
+        options.log_severity_level = _LOG_FATAL
         try:
-            self._session = onnxruntime.InferenceSession(
-                path, options, providers=["CPUExecutionProvider"]
+            self._session: Any = onnxruntime.InferenceSession(
+                path.read_bytes(), options, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:  # onnxruntime raises bare types of its own
-            raise ModelError(f"{path}: onnxruntime can't load it ({error})") from error
-        _check(self._session, bundle)
+        except (OSError, *_ERRORS) as error:
+            raise ModelError(f"{path}: not an ONNX file that runs here ({error})") from error
+        state = (self.num_layers, None, self.hidden_dim)
+        shapes = ((None, self.feature_dim), state, state, (None, self.num_classes), state, state)
+        _check_graph(self._session, shapes, where=str(path))
 
     def step(
         self, features_BD: np.ndarray, hidden_LBH: np.ndarray, cell_LBH: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Fold in one frame per row."""
-        logits, hidden, cell = self._session.run(
-            _OUTPUTS, {"features": features_BD, "hidden": hidden_LBH, "cell": cell_LBH}
-        )
-        return logits, hidden, cell
+        """One frame of each row. See `TemporalModel.step`."""
+        if self._session is None:
+            raise ModelError("temporal model: closed; open it again")
+        check_step(self, features_BD, hidden_LBH, cell_LBH)
+        inputs = dict(zip(INPUTS, (features_BD, hidden_LBH, cell_LBH), strict=True))
+        try:
+            logits_BC, hidden, cell = self._session.run(OUTPUTS, inputs)
+        except _ERRORS as error:
+            raise ModelError(f"temporal model: onnxruntime failed: {error}") from error
+        return logits_BC, hidden, cell
 
     def close(self) -> None:
-        """Nothing to free before the process ends."""
+        """Free the session's memory. Idempotent."""
+        self._session = None
 
 
-def _check(session: onnxruntime.InferenceSession, bundle: Bundle) -> None:
-    config = bundle.config
-    layers, width = config.num_layers, config.hidden_dim
-    expected = {
-        "features": (None, config.feature_dim),
-        "hidden": (layers, None, width),
-        "cell": (layers, None, width),
-        "logits": (None, config.num_classes),
-        "hidden_out": (layers, None, width),
-        "cell_out": (layers, None, width),
-    }
-    found = {
-        node.name: tuple(size if isinstance(size, int) else None for size in node.shape)
-        for node in (*session.get_inputs(), *session.get_outputs())
-    }
-    if found != expected:
+def _check_graph(session: Any, shapes: tuple[tuple[int | None, ...], ...], *, where: str) -> None:
+    """Compare inputs and outputs with what the configuration says. None: any size."""
+    ports = {port.name: port.shape for port in (*session.get_inputs(), *session.get_outputs())}
+    expected = dict(zip((*INPUTS, *OUTPUTS), shapes, strict=True))
+    if ports.keys() != expected.keys():
         raise ModelError(
-            f"bundle {bundle.path}: model.onnx: expected inputs and outputs {expected} as "
-            f"config.json says, found {found}; export the bundle again"
+            f"{where}: expected inputs and outputs {', '.join(expected)}, "
+            f"found {', '.join(ports)}; export it again"
         )
+    for name, shape in expected.items():
+        found = ports[name]
+        fits = len(found) == len(shape) and all(
+            want is None or want == have for want, have in zip(shape, found, strict=True)
+        )
+        if not fits:
+            wanted = ["any" if size is None else size for size in shape]
+            raise ModelError(f"{where}: {name}: config.json says {wanted}, the graph has {found}")

@@ -1,4 +1,4 @@
-"""Temporal models by backend."""
+"""From a bundle to its temporal model, ready to step."""
 
 from __future__ import annotations
 
@@ -10,35 +10,43 @@ if TYPE_CHECKING:
     from streamer.models.bundle import Bundle
     from streamer.models.temporal.model import TemporalModel
 
+BACKENDS = ("onnx", "torch")
+
 
 def open_temporal_model(
     bundle: Bundle, *, rows: int = 8, backend: str = "onnx", num_threads: int = 1
 ) -> TemporalModel:
-    """The model of a bundle, ready to step.
+    """Open the model of a bundle. Its library is imported only now.
 
     Args:
-        bundle: Whose.
-        rows: Streams per call.
-        backend: `onnx` (onnxruntime) or `torch`.
-        num_threads: Of the onnxruntime session.
+        bundle: Loaded and checked.
+        rows: B: streams per call. Results depend on it in the last bits, so keep it.
+        backend: `onnx` or `torch`.
+        num_threads: Threads of one call.
 
     Raises:
-        ConfigError: Unknown backend.
-        ModelError: Its package is missing, or the files don't fit.
+        ConfigError: Another backend, or no rows.
+        ModelError: The library is missing, or the files do not fit each other.
     """
-    # Imported here: a host has one backend, seldom both.
-    try:
-        if backend == "onnx":
+    if backend not in BACKENDS:
+        raise ConfigError(f"backend: expected one of {', '.join(BACKENDS)}, found {backend!r}")
+    if rows < 1 or num_threads < 1:
+        raise ConfigError(f"expected rows and num_threads >= 1, found {rows} and {num_threads}")
+    if backend == "onnx":
+        try:
             from streamer.models.temporal.onnx import OnnxTemporalModel
-
-            return OnnxTemporalModel(bundle, rows=rows, num_threads=num_threads)
-        if backend == "torch":
-            from streamer.models.temporal.torch import TorchTemporalModel
-
-            return TorchTemporalModel(bundle, rows=rows)
+        except ImportError as error:
+            raise _missing("onnxruntime", extra="cpu", error=error) from error
+        return OnnxTemporalModel(bundle, rows=rows, num_threads=num_threads)
+    try:
+        from streamer.models.temporal.torch import TorchTemporalModel
     except ImportError as error:
-        extra = "cpu" if backend == "onnx" else "train"
-        raise ModelError(
-            f"temporal backend {backend}: {error}; install it: pip install 'streamer[{extra}]'"
-        ) from error
-    raise ConfigError(f"temporal backend: expected onnx or torch, found {backend!r}")
+        raise _missing("torch", extra="gpu", error=error) from error
+    return TorchTemporalModel(bundle, rows=rows, num_threads=num_threads)
+
+
+def _missing(package: str, *, extra: str, error: ImportError) -> ModelError:
+    return ModelError(
+        f"temporal model: needs {package}, which can't be imported ({error}); "
+        f"pip install 'streamer[{extra}]'"
+    )

@@ -1,14 +1,16 @@
-"""Serving with torch: the module that was trained, with the same weights."""
+"""Temporal models run by torch, from `model.safetensors`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from streamer.core.errors import ModelError
-from streamer.models.temporal.lstm import OneStep, TemporalLstm
+from streamer.models.temporal.lstm import LstmModel
+from streamer.models.temporal.model import check_step
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,37 +19,55 @@ if TYPE_CHECKING:
 
 
 class TorchTemporalModel:
-    """`model.safetensors` of a bundle; see `TemporalModel`.
+    """Satisfies `TemporalModel`, on the CPU.
+
+    Args:
+        bundle: Whose weights.
+        rows: B.
+        num_threads: torch has one setting for the whole process: this sets it.
 
     Raises:
-        ModelError: The weights are not those of the bundle's config.
+        ModelError: The weights do not fit the configuration.
     """
 
-    def __init__(self, bundle: Bundle, *, rows: int) -> None:
+    def __init__(self, bundle: Bundle, *, rows: int, num_threads: int = 1) -> None:
+        torch.set_num_threads(num_threads)
         config = bundle.config
         self.rows = rows
-        self.num_layers = config.num_layers
-        self.hidden_dim = config.hidden_dim
-        self.feature_dim = config.feature_dim
-        network = TemporalLstm.of(config)
-        try:
-            network.load_state_dict(load_file(bundle.path / "model.safetensors"))
-        except RuntimeError as error:
-            raise ModelError(
-                f"bundle {bundle.path}: model.safetensors does not fit config.json "
-                f"({str(error).splitlines()[0]}); export the bundle again"
-            ) from error
-        self._step = OneStep(network.eval())
+        self.num_layers, self.hidden_dim = config.num_layers, config.hidden_dim
+        self.feature_dim, self.num_classes = config.feature_dim, config.num_classes
+        self._model: LstmModel | None = load_lstm(bundle)
 
-    @torch.inference_mode()
     def step(
         self, features_BD: np.ndarray, hidden_LBH: np.ndarray, cell_LBH: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Fold in one frame per row."""
-        logits, hidden, cell = self._step(
-            torch.from_numpy(features_BD), torch.from_numpy(hidden_LBH), torch.from_numpy(cell_LBH)
-        )
-        return logits.numpy(), hidden.numpy(), cell.numpy()
+        """One frame of each row. See `TemporalModel.step`."""
+        if self._model is None:
+            raise ModelError("temporal model: closed; open it again")
+        check_step(self, features_BD, hidden_LBH, cell_LBH)
+        with torch.inference_mode():
+            logits_TBC, (hidden, cell) = self._model(
+                torch.from_numpy(features_BD)[None],
+                (torch.from_numpy(hidden_LBH), torch.from_numpy(cell_LBH)),
+            )
+        return logits_TBC[0].numpy(), hidden.numpy(), cell.numpy()
 
     def close(self) -> None:
-        """Nothing to free before the process ends."""
+        """Free its memory. Idempotent."""
+        self._model = None
+
+
+def load_lstm(bundle: Bundle) -> LstmModel:
+    """The trained network of a bundle, ready to serve.
+
+    Raises:
+        ModelError: The weights do not fit the configuration.
+    """
+    path = bundle.path / "model.safetensors"
+    model = LstmModel.of(bundle.config)
+    try:
+        model.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(f"{path}: the weights do not fit config.json ({reason})") from error
+    return model.eval()

@@ -1,0 +1,1 @@
+"""The bundles that ship with the package, a folder each: data, not code."""

@@ -1,0 +1,114 @@
+"""What the files of a bundle say: the model's configuration and the decoder's."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+FORMAT_VERSION = 1
+"""Of bundles."""
+
+
+class GapConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a gap in the video does.
+
+    Attributes:
+        hold_seconds: After a gap up to this long the state is kept; after a longer one, reset.
+    """
+
+    hold_seconds: float
+
+    def __post_init__(self) -> None:
+        if self.hold_seconds < 0:
+            raise ValueError(f"hold_seconds: expected at least 0, found {self.hold_seconds}")
+
+
+class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`config.json`: what the model is.
+
+    Attributes:
+        name: For people.
+        architecture: Which network.
+        feature_dim: D.
+        projection_dim: Width of the LSTM's input.
+        hidden_dim: H.
+        num_layers: L.
+        phases: Labels of which one holds at a time, in the order of the outputs.
+        actions: Labels of which any number hold; their outputs follow.
+        analysis_fps: Frames per second it was trained with.
+        encoder: Name of the encoder it was trained with.
+        encoder_id: Digest of that encoder and its preprocessing.
+        gap: See `GapConfig`.
+        format_version: Of the bundle.
+    """
+
+    name: str
+    architecture: Literal["lstm"]
+    feature_dim: int
+    projection_dim: int
+    hidden_dim: int
+    num_layers: int
+    phases: tuple[str, ...]
+    actions: tuple[str, ...]
+    analysis_fps: float
+    encoder: str
+    encoder_id: str
+    gap: GapConfig
+    format_version: int = FORMAT_VERSION
+
+    def __post_init__(self) -> None:
+        if self.format_version != FORMAT_VERSION:
+            raise ValueError(
+                f"format_version: expected {FORMAT_VERSION}, found {self.format_version}; "
+                f"use the version of streamer that made it, or train it again"
+            )
+        for name in ("feature_dim", "projection_dim", "hidden_dim", "num_layers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, found {getattr(self, name)}")
+        if self.analysis_fps <= 0:
+            raise ValueError(f"analysis_fps: expected a number above 0, found {self.analysis_fps}")
+        labels = (*self.phases, *self.actions)
+        if not labels or not all(labels):
+            raise ValueError("expected at least one label, none of them empty")
+        if twice := [label for label in labels if labels.count(label) > 1]:
+            raise ValueError(f"labels: expected each once, found {twice[0]!r} more than once")
+
+    @property
+    def num_classes(self) -> int:
+        """C."""
+        return len(self.phases) + len(self.actions)
+
+
+class DecoderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`decoder.json`: how outputs become events. Per class: phases, then actions.
+
+    Attributes:
+        phase_temperature: Divides the phases' logits, so that probabilities are calibrated.
+        action_temperature: The same for the actions'.
+        smoothing_seconds: Time constant of the exponential smoothing; 0: none.
+        enter_C: Smoothed probability at which a segment begins.
+        exit_C: Smoothed probability below which it ends.
+        min_on_seconds_C: A segment that did not last so long is retracted.
+        min_off_seconds_C: A segment ends once it was below `exit_C` for so long.
+    """
+
+    phase_temperature: float
+    action_temperature: float
+    smoothing_seconds: float
+    enter_C: tuple[float, ...]
+    exit_C: tuple[float, ...]
+    min_on_seconds_C: tuple[float, ...]
+    min_off_seconds_C: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if min(self.phase_temperature, self.action_temperature) <= 0:
+            raise ValueError("expected temperatures above 0")
+        durations = (self.smoothing_seconds, *self.min_on_seconds_C, *self.min_off_seconds_C)
+        if min(durations) < 0:
+            raise ValueError(f"expected seconds of at least 0, found {min(durations)}")
+        for enter, leave in zip(self.enter_C, self.exit_C, strict=False):
+            if not 0 < leave <= enter < 1:
+                raise ValueError(
+                    f"expected 0 < exit <= enter < 1, found exit {leave} and enter {enter}"
+                )

@@ -1,0 +1,159 @@
+"""Fits `decoder.json` on the validation part: temperatures, smoothing, thresholds, durations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from streamer.models.bundle import DecoderConfig
+from streamer.training.decoding import ClipDecoder
+from streamer.training.evaluate import action_counts, phase_metrics
+from streamer.training.walker import UNKNOWN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from streamer.training.annotations import Labels
+    from streamer.training.dataset import Example
+    from streamer.training.decoding import Decoded
+
+SMOOTHING_SECONDS = (0.0, 0.1, 0.2, 0.3)
+THRESHOLDS = ((0.5, 0.35), (0.6, 0.35), (0.6, 0.5), (0.7, 0.5))
+"""(enter, exit)."""
+MIN_ON_SECONDS = (0.2, 0.3, 0.5)
+MIN_OFF_SECONDS = (0.2, 0.4)
+ONSET_WEIGHT = 0.5
+"""What a second of onset error costs, in units of F1."""
+RETRACTION_WEIGHT = 0.1
+"""What it costs if every announcement is taken back, in units of F1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Choice:
+    smoothing_seconds: float
+    enter: float
+    exit: float
+    min_on_seconds: float
+    min_off_seconds: float
+
+
+def tune(
+    examples: Sequence[Example],
+    logits: Sequence[np.ndarray],
+    *,
+    labels: Labels,
+    analysis_fps: float,
+) -> DecoderConfig:
+    """The decoder that is best on these clips.
+
+    Smoothing is one for all, chosen by the phases (by the actions where there are no phases).
+    The rest is one choice for the phases, and one for each action.
+
+    Args:
+        examples: The validation part.
+        logits: float32 (T, C) of each.
+        labels: The classes.
+        analysis_fps: Frames per second.
+    """
+    temperatures = fit_temperatures(examples, logits, num_phases=len(labels.phases))
+    tried: dict[_Choice, list[float]] = {}
+    for smoothing, (enter, leave), on, off in product(
+        SMOOTHING_SECONDS, THRESHOLDS, MIN_ON_SECONDS, MIN_OFF_SECONDS
+    ):
+        if labels.phases and not labels.actions and off != MIN_OFF_SECONDS[0]:
+            continue  # phases have no use for it
+        choice = _Choice(
+            smoothing_seconds=smoothing,
+            enter=enter,
+            exit=leave,
+            min_on_seconds=on,
+            min_off_seconds=off,
+        )
+        config = _config(temperatures, [choice] * (1 + len(labels.actions)), labels)
+        decoder = ClipDecoder(config, labels=labels, analysis_fps=analysis_fps)
+        decoded = [
+            decoder.decode(outputs, example.pts_T)
+            for example, outputs in zip(examples, logits, strict=True)
+        ]
+        tried[choice] = _scores(examples, decoded, labels)
+    return _config(temperatures, _best(tried), labels)
+
+
+def fit_temperatures(
+    examples: Sequence[Example], logits: Sequence[np.ndarray], *, num_phases: int
+) -> tuple[float, float]:
+    """Temperatures of phases and actions by least negative log-likelihood.
+
+    Guo et al., "On Calibration of Modern Neural Networks" (ICML 2017).
+    """
+    logits_NC = np.concatenate(list(logits)).astype(np.float64)
+    truth_N = np.concatenate([example.phases_T for example in examples])
+    held_NA = np.concatenate([example.actions_TA for example in examples])
+    known_N = truth_N != UNKNOWN
+
+    def phase_loss(temperature: float) -> float:
+        scaled = logits_NC[known_N, :num_phases] / temperature
+        right = np.take_along_axis(scaled, truth_N[known_N, None], axis=1)[:, 0]
+        return float((np.logaddexp.reduce(scaled, axis=1) - right).mean())
+
+    def action_loss(temperature: float) -> float:
+        scaled = logits_NC[:, num_phases:] / temperature
+        return float((np.logaddexp(0, scaled) - held_NA * scaled).mean())
+
+    phases = _minimum(phase_loss) if num_phases and known_N.any() else 1.0
+    return phases, _minimum(action_loss) if held_NA.shape[1] else 1.0
+
+
+def _minimum(loss: Callable[[float], float]) -> float:
+    """The temperature between 1/4 and 8 with the least loss: these losses have one minimum."""
+    low, high = np.log(0.25), np.log(8.0)
+    for _ in range(60):
+        left, right = low + (high - low) / 3, high - (high - low) / 3
+        if loss(float(np.exp(left))) < loss(float(np.exp(right))):
+            high = right
+        else:
+            low = left
+    return round(float(np.exp((low + high) / 2)), 4)
+
+
+def _scores(examples: Sequence[Example], decoded: Sequence[Decoded], labels: Labels) -> list[float]:
+    """Of the phases (0 where there are none), then of each action. More is better."""
+    phases = 0.0
+    if labels.phases:
+        found = phase_metrics(examples, decoded)
+        f1 = np.mean([found["f1_at_10"], found["f1_at_25"], found["f1_at_50"]])
+        error = found["onset_error_median_seconds"] or 0.0
+        phases = float(f1) - ONSET_WEIGHT * error - RETRACTION_WEIGHT * found["retracted_ratio"]
+    return [
+        phases,
+        *(action_counts(examples, decoded, action).f1 for action in range(len(labels.actions))),
+    ]
+
+
+def _best(tried: dict[_Choice, list[float]]) -> list[_Choice]:
+    """The best choice of the phases, then of each action, all with one smoothing."""
+    leader = max(tried, key=lambda choice: (tried[choice][0], sum(tried[choice][1:])))
+    rivals = [c for c in tried if c.smoothing_seconds == leader.smoothing_seconds]
+    size = len(tried[leader])
+    return [leader, *(max(rivals, key=lambda c: tried[c][index]) for index in range(1, size))]
+
+
+def _config(
+    temperatures: tuple[float, float], choices: Sequence[_Choice], labels: Labels
+) -> DecoderConfig:
+    """Args: `choices` of the phases, then of each action."""
+    per_class = [choices[0]] * len(labels.phases) + list(choices[1:])
+    config = DecoderConfig(
+        phase_temperature=temperatures[0],
+        action_temperature=temperatures[1],
+        smoothing_seconds=choices[0].smoothing_seconds,
+        enter_C=tuple(choice.enter for choice in per_class),
+        exit_C=tuple(choice.exit for choice in per_class),
+        min_on_seconds_C=tuple(choice.min_on_seconds for choice in per_class),
+        min_off_seconds_C=tuple(choice.min_off_seconds for choice in per_class),
+    )
+    return msgspec.convert(msgspec.to_builtins(config), DecoderConfig)
