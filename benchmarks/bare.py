@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import av
 import numpy as np
 
 from benchmarks.cameras import FPS
-from streamer.models.bundle import Bundle
 from streamer.models.encoders.registry import open_encoder
 from streamer.models.temporal.registry import open_temporal_model
 from streamer.sources.convert import Converter
+
+if TYPE_CHECKING:
+    from streamer.models.bundle import Bundle
 
 RTSP_SECONDS = 8.0
 ENCODED_FRAMES = 300

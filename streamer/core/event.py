@@ -210,9 +210,7 @@ class GapData(Data, frozen=True, kw_only=True):
 
 EventData = ActionData | PhaseData | StatusData | GapData
 
-DATA_OF_TYPE: dict[
-    EventType, type[ActionData | PhaseData | StatusData | GapData]
-] = {
+DATA_OF_TYPE: dict[EventType, type[ActionData | PhaseData | StatusData | GapData]] = {
     EventType.ACTION_START: ActionData,
     EventType.ACTION_UPDATE: ActionData,
     EventType.ACTION_END: ActionData,
@@ -245,6 +243,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     datacontenttype: Literal["application/json"] = "application/json"
     sequence: str
     data: EventData
+
     @property
     def stream_id(self) -> str:
         """The camera."""

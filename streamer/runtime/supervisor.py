@@ -115,7 +115,9 @@ class Worker:
                 if not received:
                     assert self._process is not None
                     code = self._process.wait()
-                    raise WorkerFailed(f"{self.name}: {self.why()}", exit_code=2 if code == 2 else 1)
+                    raise WorkerFailed(
+                        f"{self.name}: {self.why()}", exit_code=2 if code == 2 else 1
+                    )
                 line += received
         self.ready = msgspec.json.decode(line, type=Ready)
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.samples import chunk
 
 from streamer.core.errors import StateError
 from streamer.core.event import decode_event
@@ -18,6 +17,7 @@ from streamer.transport.codec import encode_state
 from streamer.transport.connection import Keys, connect
 from streamer.transport.memory import MemoryStreamLog
 from streamer.transport.redis import RedisInputReader, RedisStreamLog
+from tests.samples import chunk
 
 
 class Bench:

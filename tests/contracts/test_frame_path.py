@@ -6,7 +6,6 @@ import threading
 
 import numpy as np
 import pytest
-from tests.samples import frame, note
 
 from streamer.core.errors import TransportError
 from streamer.core.feature import StatusNote
@@ -15,6 +14,7 @@ from streamer.transport.frames import RedisFrameReceiver, RedisFrameSender
 from streamer.transport.memory import MemoryFramePath
 from streamer.transport.pixels import InlinePixels, PixelReader, SharedMemoryPixels
 from streamer.transport.shm import PREFIX, RingReader, RingWriter, sweep
+from tests.samples import frame, note
 
 SLOTS = 4
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from tests.samples import chunk, note
 
 from streamer.core.feature import FeatureChunk
 from streamer.transport.connection import Keys, connect
 from streamer.transport.memory import MemoryStreamLog
 from streamer.transport.redis import RedisInputReader, RedisStreamLog
 from streamer.transport.transport import PublishAnswer, Unreadable
+from tests.samples import chunk, note
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -89,9 +89,7 @@ def test_an_entry_before_the_last_is_a_duplicate(log, reader):
 
 def test_a_missing_predecessor_is_a_gap_that_names_the_last_entry(log, reader):
     publish(log, chunk(first_seq=0))
-    (answer,) = log.publish(
-        [chunk(first_seq=2)], previous={"cam": chunk(first_seq=1).entry_us}
-    )
+    (answer,) = log.publish([chunk(first_seq=2)], previous={"cam": chunk(first_seq=1).entry_us})
     assert answer.answer is PublishAnswer.GAP
     assert answer.last_us == chunk(first_seq=0).entry_us
     assert len(read(reader)) == 1

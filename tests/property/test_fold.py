@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.models import LeakyModel, bundle, features_of
-from tests.samples import START_NS, STEP_NS, chunk, note
 
 from streamer.core.clock import Mark
 from streamer.core.errors import ModelError
@@ -19,6 +18,8 @@ from streamer.core.state import Checkpoint
 from streamer.stages.temporal import TemporalStage
 from streamer.transport.codec import decode_state, encode_input, encode_state
 from streamer.transport.transport import LogEntry
+from tests.models import LeakyModel, bundle, features_of
+from tests.samples import START_NS, STEP_NS, chunk, note
 
 TAKEN = Mark("test", 10**12)
 
@@ -37,7 +38,7 @@ def story(labels, stream_id="cam", cuts=()):
     edges = sorted({0, len(rows), *(cut for cut in cuts if 0 < cut < len(rows))})
     return [
         entry(chunk(stream_id, a, length=b - a, features=rows[a:b]))
-        for a, b in zip(edges, edges[1:], strict=False)
+        for a, b in itertools.pairwise(edges)
     ]
 
 
@@ -189,7 +190,7 @@ def test_the_end_of_a_stream_ends_what_is_open():
 def test_features_of_another_encoder_are_refused_naming_both():
     made = stage()
     odd = chunk(features=np.zeros((1, 5)), encoder_id="sha256:other")
-    with pytest.raises(ModelError, match="sha256:encoder.*sha256:other"):
+    with pytest.raises(ModelError, match=r"sha256:encoder.*sha256:other"):
         fold(made, made.initial("cam", row=0), [entry(odd)])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -140,7 +141,7 @@ def test_a_looped_file_begins_a_new_epoch_without_a_change_of_state():
 def test_positions_grow_over_frames_notes_and_epochs():
     items = Fixture([[0.0, 0.1, GONE], [0.0, 0.1, WRONG_PASSWORD]]).play()
     positions = [i.entry_us if isinstance(i, StatusNote) else i.stamp.entry_us for i in items]
-    assert all(a < b for a, b in zip(positions, positions[1:], strict=False))
+    assert all(a < b for a, b in itertools.pairwise(positions))
 
 
 def test_decoding_time_counts_from_the_packet():

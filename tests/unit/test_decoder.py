@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.models import decoder_config
 
 from streamer.core.event import EndReason, EventType, Status
 from streamer.stages.decode import Decoder
+from tests.models import decoder_config
 
 SURE = 6.0
 

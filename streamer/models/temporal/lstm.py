@@ -112,6 +112,6 @@ class LstmStep(nn.Module):
     def forward(
         self, features_BD: Tensor, hidden_LBH: Tensor, cell_LBH: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """logits (B, C), hidden (L, B, H), cell (L, B, H)."""
+        """Logits (B, C), hidden (L, B, H), cell (L, B, H)."""
         logits_TBC, (hidden, cell) = self.model(features_BD[None], (hidden_LBH, cell_LBH))
         return logits_TBC[0], hidden, cell
