@@ -29,14 +29,18 @@ class StreamView:
 
     Attributes:
         state: Its camera's.
-        detail: Why, for one that is not well.
+        reason: Why, for one that is not well, in a word.
+        detail: The same in a line.
         phase: Its current phase, with its confidence.
         actions: Open actions.
         latencies: `pipeline_seconds` of the last events about frames.
-        encoded: Frames encoded so far, and when that was read.
+        frames: Encoded so far.
+        drops: So far.
+        fps: Frames encoded per second, lately.
     """
 
     state: str = "starting"
+    reason: str = ""
     detail: str = ""
     phase: str = ""
     confidence: float | None = None
@@ -60,7 +64,7 @@ class Dashboard:
         data = event.data
         if isinstance(data, StatusData):
             view.state = data.state.value
-            view.detail = data.detail or data.reason
+            view.reason, view.detail = data.reason, data.detail
             return
         view.latencies.append(data.pipeline_seconds)
         if isinstance(data, PhaseData) and data.status is not Status.RETRACTED:
@@ -99,12 +103,12 @@ class Dashboard:
         """The table."""
         table = Table(expand=False, pad_edge=False)
         for name in ("stream", "state", "phase"):
-            table.add_column(name, no_wrap=name != "state")
+            table.add_column(name, no_wrap=True)
         for name in ("conf", "fps", "drops", "p50", "p95"):
             table.add_column(name, justify="right")
         table.add_column("actions")
         for stream_id, view in self.streams.items():
-            state = view.state if view.state == "live" else f"{view.state} {view.detail}".strip()
+            state = f"{view.state}: {view.reason}" if view.reason else view.state
             table.add_row(
                 stream_id,
                 state,

@@ -59,6 +59,7 @@ class Camera:
         self._observer = observer
         self._session = session
         self._status: StreamStatus | None = None
+        self._reason = ""
         self._backoff = Backoff()
         self._stop = threading.Event()
         self._source: Source | None = None
@@ -124,7 +125,7 @@ class Camera:
         """Open the source and read it to its end. Returns whether it gave any frame."""
         source = self._source = self._open_source()
         self._live_since = None
-        if self._status is not StreamStatus.LIVE:
+        if self._status is None:
             self._change(StreamStatus.CONNECTING, "", "")
         played = False
         try:
@@ -158,9 +159,9 @@ class Camera:
         return now.seconds_since(self._live_since, otherwise=now) if self._live_since else 0.0
 
     def _change(self, status: StreamStatus, reason: str, detail: str) -> None:
-        if status is self._status and not reason:
-            return
-        self._status = status
+        if (status, reason) == (self._status, self._reason):
+            return  # the same again: not a change
+        self._status, self._reason = status, reason
         note = self._stage.note(
             status,
             reason=reason,

@@ -137,14 +137,17 @@ class FrameSender(Protocol):
 
 
 class FrameHandle(Protocol):
-    """A frame that can still be fetched.
+    """A frame that can still be fetched."""
 
-    Attributes:
-        stamp: Its identity.
-        position: Where it stands in the frame path, for `FrameReceiver.done`.
-    """
+    @property
+    def stamp(self) -> FrameStamp:
+        """Its identity."""
+        ...
 
-    stamp: FrameStamp
+    @property
+    def position(self) -> int:
+        """Where it stands in the frame path, for `FrameReceiver.done`."""
+        ...
 
     def read_into(self, image: np.ndarray) -> bool:
         """Copy the pixels. False when a newer frame has taken its place.

@@ -115,14 +115,22 @@ def test_a_lost_camera_comes_back_in_a_new_epoch():
         ("connecting", ""),
         ("live", ""),
         ("reconnecting", "disconnected"),
-        ("connecting", ""),
         ("reconnecting", "refused"),
-        ("connecting", ""),
         ("live", ""),
         ("failed", "unauthorized"),
     ]
     # The attempt that never gave a frame is no epoch of its own.
     assert frames(items) == [(1, 0), (1, 1), (2, 0)]
+
+
+def test_the_same_failure_again_is_no_change():
+    items = Fixture([[REFUSED], [REFUSED], [REFUSED], [0.0, WRONG_PASSWORD]]).play()
+    assert states(items) == [
+        ("connecting", ""),
+        ("reconnecting", "refused"),
+        ("live", ""),
+        ("failed", "unauthorized"),
+    ]
 
 
 def test_what_no_retry_mends_is_final():

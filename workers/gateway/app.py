@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from workers.gateway.metrics import GatewayMetrics
 
 HEARTBEAT_SECONDS = 15.0
-_SSE_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+# The end of an event stream is the end of its connection.
+_SSE_HEADERS = {"Cache-Control": "no-store", "Connection": "close", "X-Accel-Buffering": "no"}
 
 
 class _Source(msgspec.Struct):

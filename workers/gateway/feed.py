@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from workers.gateway.metrics import GatewayMetrics
 
-MAX_BEHIND = 2_000
+MAX_BEHIND = 1_000
 """Events that may wait for one client. One that falls further behind is disconnected."""
 
 MAX_TAKEN = 64

@@ -1,0 +1,80 @@
+"""Writes a bundle: weights, graph, configuration, metrics, model card and manifest."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from safetensors.torch import save
+
+from streamer.core.errors import ConfigError
+from streamer.models.bundle import Bundle
+from streamer.models.manifest import FILES, MANIFEST, make_manifest
+from streamer.training.card import model_card
+from streamer.training.graph import make_graph
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from streamer.core.preprocess import Preprocess
+    from streamer.models.bundle import DecoderConfig, ModelConfig
+    from streamer.models.temporal.lstm import LstmModel
+
+
+def write_bundle(
+    path: Path,
+    *,
+    model: LstmModel,
+    config: ModelConfig,
+    preprocess: Preprocess,
+    decoder: DecoderConfig,
+    metrics: Mapping[str, Any],
+) -> Bundle:
+    """Write a bundle folder, and load it to see that it is whole.
+
+    It is made beside and renamed: `path` holds either the old bundle or the new one.
+
+    Args:
+        path: The folder. A bundle that is there is replaced.
+        model: Trained.
+        config: What it is.
+        preprocess: What its encoder's pictures went through.
+        decoder: Fitted to it.
+        metrics: JSON types only; what the model card reports.
+
+    Raises:
+        ConfigError: `path` holds something else.
+        ModelError: The parts do not fit each other.
+    """
+    if path.exists() and not (path / MANIFEST).is_file():
+        raise ConfigError(f"{path}: expected a bundle to replace or nothing, found something else")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    contents = {
+        "README.md": model_card(config, decoder, metrics).encode(),
+        "config.json": _json(config),
+        "decoder.json": _json(decoder),
+        "metrics.json": _json(metrics),
+        "model.onnx": make_graph(model),
+        "model.safetensors": save({k: v.contiguous() for k, v in model.state_dict().items()}),
+        "preprocess.json": _json(preprocess),
+    }
+    beside = Path(mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        for name in FILES:
+            (beside / name).write_bytes(contents[name])
+        (beside / MANIFEST).write_bytes(make_manifest(beside))
+        Bundle.load(beside)
+        beside.chmod(0o755)  # mkdtemp makes it private
+        if path.exists():
+            shutil.rmtree(path)
+        beside.rename(path)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return Bundle.load(path)
+
+
+def _json(value: object) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"

@@ -1,0 +1,99 @@
+"""Pictures of a training: the learning curve, and ribbons of truth beside prediction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from streamer.training.metrics import stretches
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+
+    from streamer.training.annotations import Labels
+    from streamer.training.dataset import Example
+    from streamer.training.decoding import Decoded
+    from streamer.training.fit import History
+    from streamer.training.metrics import Stretch
+
+NUM_RIBBONS = 4
+
+
+def plot_learning_curve(path: Path, history: History) -> None:
+    """Losses and accuracy over updates, as a PNG."""
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    updates = [check.update for check in history.checks]
+    axes.plot(updates, [check.train_loss for check in history.checks], label="training loss")
+    axes.plot(updates, [check.validation_loss for check in history.checks], label="validation loss")
+    best = history.checks[history.best]
+    axes.axvline(best.update, color="0.6", linestyle=":", label="kept")
+    axes.set(xlabel="update", ylabel="loss (nats per frame)", ylim=(0, None))
+    right = axes.twinx()
+    right.plot(
+        updates,
+        [check.phase_accuracy for check in history.checks],
+        color="tab:green",
+        label="phase accuracy (right)",
+    )
+    right.set(ylabel="phase accuracy, validation", ylim=(0, 1))
+    handles = [*axes.get_lines(), *right.get_lines()]
+    axes.legend(handles=handles, loc="center right")
+    figure.savefig(path, dpi=110)
+
+
+def plot_ribbons(
+    path: Path, examples: Sequence[Example], decoded: Sequence[Decoded], labels: Labels
+) -> None:
+    """Truth above, announced segments below, for a few clips, as a PNG."""
+    chosen = np.linspace(0, len(examples) - 1, min(NUM_RIBBONS, len(examples))).round().astype(int)
+    figure = Figure(figsize=(13, 0.8 + 1.7 * len(chosen)), layout="constrained")
+    FigureCanvasAgg(figure)
+    rows = figure.subplots(len(chosen), squeeze=False)[:, 0]
+    for axes, index in zip(rows, chosen, strict=True):
+        _ribbon(axes, examples[index], decoded[index], labels)
+    names = [*labels.phases, *labels.actions]
+    patches = [Patch(color=_colour(k), label=name) for k, name in enumerate(names)]
+    figure.legend(handles=patches, loc="outside lower center", ncols=min(9, len(names)))
+    figure.savefig(path, dpi=110)
+
+
+def _ribbon(axes: Axes, example: Example, decoded: Decoded, labels: Labels) -> None:
+    names = ["phase, truth", "phase, announced"]
+    _bars(axes, stretches(example.phases_T, example.pts_T), row=0, first_colour=0)
+    _bars(axes, decoded.phases, row=1, first_colour=0)
+    for action, label in enumerate(labels.actions):
+        row = 2 + 2 * action
+        held_T = np.where(example.actions_TA[:, action] > 0, action, -1)
+        said = [segment for segment in decoded.actions if segment.label == action]
+        first_colour = len(labels.phases)
+        _bars(axes, stretches(held_T, example.pts_T), row=row, first_colour=first_colour)
+        _bars(axes, said, row=row + 1, first_colour=first_colour)
+        names += [f"{label}, truth", "announced"]
+    axes.set_yticks(range(len(names)), names, fontsize=6)
+    axes.invert_yaxis()
+    axes.set_xlim(0, float(example.pts_T[-1]))
+    axes.set_title(example.name, fontsize=8, loc="left", pad=2)
+    axes.tick_params(axis="x", labelsize=7)
+
+
+def _bars(axes: Axes, segments: Sequence[Stretch], *, row: int, first_colour: int) -> None:
+    for segment in segments:
+        axes.broken_barh(
+            [(segment.start_seconds, segment.end_seconds - segment.start_seconds)],
+            (row - 0.45, 0.9),
+            color=_colour(first_colour + segment.label),
+        )
+
+
+def _colour(index: int) -> tuple[float, float, float, float]:
+    return mpl.colormaps["tab20"](index % 20)

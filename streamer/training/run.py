@@ -1,0 +1,137 @@
+"""The whole path: dataset → trained model → fitted decoder → metrics → bundle and pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from streamer.models.bundle import GapConfig, ModelConfig
+from streamer.models.temporal.lstm import LstmModel
+from streamer.training.decoding import ClipDecoder
+from streamer.training.evaluate import evaluate
+from streamer.training.export import write_bundle
+from streamer.training.fit import fit, predict
+from streamer.training.plots import plot_learning_curve, plot_ribbons
+from streamer.training.tuning import tune
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    import numpy as np
+
+    from streamer.models.bundle import Bundle, DecoderConfig
+    from streamer.models.encoders.encoder import Encoder
+    from streamer.training.dataset import Dataset, Example
+    from streamer.training.fit import Check
+    from streamer.training.recipe import Recipe
+
+HOLD_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """Size of the network. See `LstmModel`."""
+
+    projection_dim: int = 64
+    hidden_dim: int = 96
+    num_layers: int = 1
+
+
+def make_config(
+    dataset: Dataset, shape: Shape, *, name: str, encoder: Encoder, analysis_fps: float
+) -> ModelConfig:
+    """The configuration of a model for a dataset."""
+    return ModelConfig(
+        name=name,
+        architecture="lstm",
+        feature_dim=encoder.feature_dim,
+        projection_dim=shape.projection_dim,
+        hidden_dim=shape.hidden_dim,
+        num_layers=shape.num_layers,
+        phases=dataset.labels.phases,
+        actions=dataset.labels.actions,
+        analysis_fps=analysis_fps,
+        encoder=encoder.name,
+        encoder_id=encoder.encoder_id,
+        gap=GapConfig(hold_seconds=HOLD_SECONDS),
+    )
+
+
+def train_bundle(
+    out: Path,
+    dataset: Dataset,
+    *,
+    config: ModelConfig,
+    encoder: Encoder,
+    recipe: Recipe,
+    progress: Callable[[Check], None],
+) -> Bundle:
+    """Train, fit the decoder, measure, and write `bundle/` and the pictures.
+
+    Args:
+        out: Folder of the run. Gets `bundle/`, `learning_curve.png` and `ribbons.png`.
+        dataset: To train, validate and test on.
+        config: What to train.
+        encoder: That made the features.
+        recipe: How to train.
+        progress: Is told each look at the validation part.
+    """
+    torch.manual_seed(recipe.seed)
+    model = LstmModel.of(config, dropout=recipe.dropout)
+    history = fit(model, dataset, recipe, progress=progress)
+    decoder = tune(
+        dataset.validation,
+        predict(model, dataset.validation),
+        labels=dataset.labels,
+        analysis_fps=config.analysis_fps,
+    )
+    logits = predict(model, dataset.test)
+    bundle = write_bundle(
+        out / "bundle",
+        model=model,
+        config=config,
+        preprocess=encoder.preprocess,
+        decoder=decoder,
+        metrics=_measure(dataset, logits, config=config, decoder=decoder),
+    )
+    clip_decoder = ClipDecoder(decoder, labels=dataset.labels, analysis_fps=config.analysis_fps)
+    decoded = [
+        clip_decoder.decode(outputs, example.pts_T)
+        for outputs, example in zip(logits, dataset.test, strict=True)
+    ]
+    plot_learning_curve(out / "learning_curve.png", history)
+    plot_ribbons(out / "ribbons.png", dataset.test, decoded, dataset.labels)
+    return bundle
+
+
+def _measure(
+    dataset: Dataset,
+    logits: Sequence[np.ndarray],
+    *,
+    config: ModelConfig,
+    decoder: DecoderConfig,
+) -> dict[str, Any]:
+    """Metrics of the test part: all of it, and what was compressed and what was not apart."""
+
+    def part(wanted: Callable[[Example], bool]) -> dict[str, Any]:
+        chosen = [
+            (example, outputs)
+            for example, outputs in zip(dataset.test, logits, strict=True)
+            if wanted(example)
+        ]
+        return evaluate(
+            [example for example, _ in chosen],
+            [outputs for _, outputs in chosen],
+            labels=dataset.labels,
+            decoder=decoder,
+            analysis_fps=config.analysis_fps,
+        )
+
+    metrics = {"origin": dataset.origin, "test": part(lambda example: True)}
+    if len({example.compressed for example in dataset.test}) == 2:
+        metrics["test_rendered"] = part(lambda example: not example.compressed)
+        metrics["test_compressed"] = part(lambda example: example.compressed)
+    return metrics

@@ -1,0 +1,233 @@
+"""`streamer run` on files and synthetic scenes, and what happens when one types wrong things."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import time
+
+import pytest
+
+from streamer import Pipeline
+from streamer.core.event import EventType, GapData, StatusData
+from streamer.core.ledger import Ledger
+
+UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+def said(events):
+    """What subscribers see, without what depends on when it was computed."""
+    return [
+        (e.id, e.type, e.sequence, getattr(e.data, "label", None), e.data.frame.pts_seconds,
+         getattr(e.data, "confidence", None), getattr(e.data, "status", None))
+        for e in events
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def file_run(workcell_clip, tmp_path_factory):
+    import subprocess
+    import sys
+
+    path, _ = workcell_clip
+    done = subprocess.run(
+        [sys.executable, "-m", "streamer.cli.main", "run", str(path), "--json", "--for", "60"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_a_file_gives_valid_cloudevents_with_every_stage_of_the_ledger(file_run):
+    import json
+
+    stages = set(Ledger.__struct_fields__)
+    assert len(file_run) > 10
+    for number, line in enumerate(file_run):
+        event = json.loads(line)
+        assert event["specversion"] == "1.0"
+        assert UUID.fullmatch(event["id"])
+        assert event["source"] == "/streams/cell"
+        assert event["type"] in set(EventType)
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", event["time"])
+        assert event["datacontenttype"] == "application/json"
+        assert int(event["sequence"]) == number
+        data = event["data"]
+        assert set(data["latency"]) == stages
+        assert data["pipeline_seconds"] == pytest.approx(sum(data["latency"].values()))
+        for key in ("captured_ns", "received_ns", "emitted_ns"):
+            assert isinstance(data["timing"][key], str)
+        if event["type"] in (EventType.PHASE_TRANSITION, EventType.ACTION_START):
+            assert all(data["latency"][stage] > 0 for stage in stages)
+
+
+def test_ids_are_unique(file_run):
+    import json
+
+    ids = [json.loads(line)["id"] for line in file_run]
+    assert len(set(ids)) == len(ids)
+
+
+def test_the_in_process_pipeline_says_the_same(file_run, workcell_clip):
+    from streamer.core.event import decode_event
+
+    path, _ = workcell_clip
+    with Pipeline(str(path)) as pipeline:
+        events = list(pipeline)
+    live = [decode_event(line) for line in file_run]
+    assert said(events) == said(live)
+
+
+def test_the_in_process_pipeline_is_deterministic(workcell_clip):
+    path, _ = workcell_clip
+    assert said(list(Pipeline(str(path)))) == said(list(Pipeline(str(path))))
+
+
+def test_the_events_are_right(file_run, workcell_clip):
+    """Phase onsets against the ground truth of the scene."""
+    from streamer.core.event import decode_event
+
+    _, truth = workcell_clip
+    from tests.truth import onset_errors
+
+    errors, missed = onset_errors([decode_event(line) for line in file_run], truth)
+    assert len(errors) >= 8
+    assert sorted(errors)[len(errors) // 2] <= 0.5
+    assert missed <= 0.25 * (len(errors) + missed)
+
+
+def test_synthetic_cameras_run_live_and_stop_in_time(streamer):
+    done = streamer(
+        "run", "one=synthetic:workcell?seed=1&fps=10", "two=synthetic:workcell?seed=2&fps=10",
+        "--json", "--for", "4", "--no-gateway",
+    )  # fmt: skip
+    assert done.code == 0, done.stderr
+    assert done.stderr == ""
+    for stream_id in ("one", "two"):
+        own = [e for e in done.events if e.stream_id == stream_id]
+        assert [e.number for e in own] == list(range(len(own)))
+        states = [e.data.state for e in own if isinstance(e.data, StatusData)]
+        assert states[:2] == ["connecting", "live"]
+        assert any(e.type is EventType.PHASE_TRANSITION for e in own)
+
+
+def test_one_bad_source_stops_no_other(streamer, workcell_clip):
+    path, _ = workcell_clip
+    done = streamer("run", "bad=/no/such/file.mp4", f"good={path}", "--json", "--no-gateway")
+    assert done.code == 1
+    assert done.stderr.count("\n") == 1
+    assert "/no/such/file.mp4" in done.stderr
+    good = [e for e in done.events if e.stream_id == "good"]
+    assert good[-1].data.state == "ended"
+    assert not any(isinstance(e.data, GapData) for e in good)
+
+
+def test_a_silent_camera_delays_no_other(streamer):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"rtsp://127.0.0.1:{silent.getsockname()[1]}/x"
+        done = streamer(
+            "run", f"silent={url}", "live=synthetic:workcell?fps=10", "--json", "--for", "4",
+            "--no-gateway",
+        )  # fmt: skip
+    assert done.code == 0, done.stderr
+    live = [e for e in done.events if e.stream_id == "live" and isinstance(e.data, StatusData)]
+    assert [e.data.state for e in live][:2] == ["connecting", "live"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_drains_within_five_seconds(start, number):
+    process = start("run", "synthetic:workcell?fps=10", "--json")
+    assert process.stdout is not None
+    for line in process.stdout:
+        if '"phase.transition' in line or "streamer.phase.transition" in line:
+            break
+    begun = time.monotonic()
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=20)
+    assert time.monotonic() - begun < 5
+    assert process.returncode == 0
+    assert stderr == ""
+
+
+def test_a_killed_command_leaves_nothing_behind(start):
+    process = start("run", "synthetic:workcell?fps=10", "--json")
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.kill()
+    process.wait()
+    from tests.e2e.conftest import left_behind
+
+    deadline = time.monotonic() + 10
+    while any("process" in name for name in left_behind()) and time.monotonic() < deadline:
+        process.poll()
+    assert not any("process" in name for name in left_behind())
+    # Shared memory and the socket's folder are swept by the next run.
+    done = start("run", "synthetic:workcell?fps=10&seconds=1", "--json")
+    done.communicate(timeout=60)
+    assert left_behind() == set()
+
+
+WRONG = [
+    (["run", "foo://camera"], 2, "unknown scheme foo"),
+    (["run", "synthetic:nothing"], 2, "synthetic:workcell"),
+    (["run", "/no/such/file.mp4"], 1, "/no/such/file.mp4"),
+    (["run", "nothing*.mp4"], 2, "nothing*.mp4"),
+    (["run", "clip.mp4#sideways"], 2, "sideways"),
+    (["run", "synthetic:workcell", "--fps", "0"], 2, "analysis_fps"),
+    (["run", "synthetic:workcell", "--fps", "-3"], 2, "analysis_fps"),
+    (["run", "synthetic:workcell?fps=0"], 2, "fps"),
+    (["run", "synthetic:workcell", "--for", "0"], 2, "--for"),
+    (["run", "synthetic:workcell", "--bundle", "/no/bundle"], 1, "/no/bundle"),
+    (["run", "synthetic:workcell", "--encoder", "nonsense"], 2, "efficientnet_lite0"),
+    (["run", "synthetic:workcell", "--redis", "redis://127.0.0.1:1"], 1, "127.0.0.1:1"),
+    (["run", "synthetic:workcell", "--config", "/no/file.toml"], 2, "/no/file.toml"),
+    (["run"], 2, "SOURCES"),
+    (["sideways"], 2, "sideways"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code", "expected"), WRONG, ids=[" ".join(w[0]) for w in WRONG])
+def test_wrong_things_get_one_clear_line(streamer, arguments, code, expected):
+    done = streamer(*arguments)
+    assert done.code == code, done.stderr
+    assert expected in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unknown_key_is_named_with_its_neighbour(streamer, tmp_path):
+    file = tmp_path / "s.toml"
+    file.write_text("[ingest]\nanalysis_fsp = 5\n")
+    done = streamer("run", "synthetic:workcell", "--config", str(file))
+    assert done.code == 2
+    assert "unknown key 'ingest.analysis_fsp'" in done.stderr
+    assert "ingest.analysis_fps" in done.stderr
+
+
+def test_a_file_that_is_no_video_is_one_clear_line(streamer, tmp_path):
+    file = tmp_path / "notes.mp4"
+    file.write_text("this is not a video\n" * 1000)
+    done = streamer("run", str(file), "--json")
+    assert done.code == 1
+    assert done.stderr.count("\n") == 1
+    assert str(file) in done.stderr
+
+
+def test_a_taken_port_is_one_clear_line(streamer):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = streamer("run", "synthetic:workcell", "--port", str(port))
+    assert done.code in (1, 2)
+    assert str(port) in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_credentials_appear_nowhere(streamer):
+    done = streamer(
+        "run", "rtsp://admin:hunter2secret@127.0.0.1:1/x", "--json", "--for", "2", "--no-gateway"
+    )
+    assert "hunter2secret" not in done.stdout + done.stderr
+    assert done.events[-1].data.reason == "refused"
