@@ -47,6 +47,8 @@ MAX_WAITING_LIVE_FRAMES = 2
 class EncoderService:
     """Receives, batches, encodes, publishes."""
 
+    port = None
+
     def __init__(self, settings: Settings, observer: Observer) -> None:
         encoder = settings.encoder
         if encoder.shard >= encoder.shards:
@@ -114,10 +116,12 @@ class EncoderService:
         self._client.connection_pool.disconnect()
 
     def drain(self, *, deadline_seconds: float) -> None:
-        """Encode and publish what is here."""
+        """Encode and publish what is here, and what the ingest worker left in the frame path."""
         deadline = time.monotonic() + deadline_seconds
-        while (len(self._batcher) or self._pending) and time.monotonic() < deadline:
+        while time.monotonic() < deadline:
             self._take_in(0.0)
+            if not len(self._batcher) and not self._pending:
+                return
             self._encode(self._batcher.take())
 
     def close(self) -> None:
@@ -270,4 +274,4 @@ def _is_live_frame(item: FrameHandle | StatusNote) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main("encoder", EncoderService))
+    sys.exit(main("encoder", lambda settings, observer, _: EncoderService(settings, observer)))

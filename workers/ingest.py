@@ -34,6 +34,8 @@ RECONCILE_SECONDS = 1.0
 class IngestService:
     """Runs every desired source."""
 
+    port = None
+
     def __init__(self, settings: Settings, observer: Observer) -> None:
         self._settings = settings
         self._observer = observer
@@ -136,4 +138,4 @@ class IngestService:
 
 
 if __name__ == "__main__":
-    sys.exit(main("ingest", IngestService))
+    sys.exit(main("ingest", lambda settings, observer, _: IngestService(settings, observer)))

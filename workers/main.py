@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING
 from streamer.cli.settings import load_settings
 from streamer.core.errors import ConfigError, StreamerError
 from streamer.runtime.worker import serve
+from streamer.sources.credentials import redact
 from streamer.telemetry.logs import LogObserver, configure_logs
 from streamer.telemetry.observer import Observers
 from streamer.telemetry.prometheus import PrometheusObserver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from prometheus_client import CollectorRegistry
 
     from streamer.core.config import Settings
     from streamer.runtime.worker import Service
@@ -39,22 +42,31 @@ def parse_arguments(role: str, arguments: Sequence[str] | None) -> tuple[Setting
     for assignment in options.set:
         key, equals, value = assignment.partition("=")
         if not equals:
-            raise ConfigError(f"--set: expected KEY=VALUE, found {assignment!r}")
+            raise ConfigError(f"--set: expected KEY=VALUE, found {redact(assignment)!r}")
         overrides[key] = value
     return load_settings(file=options.config, overrides=overrides), options.lifeline_fd
 
 
 def main(
     role: str,
-    build: Callable[[Settings, Observer], Service],
+    build: Callable[[Settings, Observer, CollectorRegistry], Service],
     arguments: Sequence[str] | None = None,
 ) -> int:
-    """Run one role. Exit code: 0 after a stop, 1 after a failure, 2 for wrong settings."""
+    """Run one role.
+
+    Args:
+        role: For messages and logs.
+        build: Makes the service from settings, an observer, and a registry for its own metrics.
+        arguments: The command line; None takes the process's.
+
+    Returns:
+        The exit code: 0 after a stop, 1 after a failure, 2 for wrong settings.
+    """
     try:
         settings, lifeline_fd = parse_arguments(role, arguments)
         configure_logs(role=role, level=settings.log.level, json=settings.log.json_lines)
         metrics = PrometheusObserver()
-        service = build(settings, Observers((metrics, LogObserver())))
+        service = build(settings, Observers((metrics, LogObserver())), metrics.registry)
     except ConfigError as error:
         print(f"streamer worker {role}: {error}", file=sys.stderr)  # noqa: T201  # usage error
         return 2

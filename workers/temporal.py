@@ -51,6 +51,8 @@ MAX_ENTRIES_PER_STREAM = 32
 class TemporalService:
     """Owns a partition's lease; reads, steps and commits its streams."""
 
+    port = None
+
     def __init__(self, settings: Settings, observer: Observer) -> None:
         if settings.redis.partitions != 1:
             raise ConfigError(
@@ -272,4 +274,4 @@ def _finish(ledger: Ledger, temporal_seconds: float, commit_seconds: float) -> L
 
 
 if __name__ == "__main__":
-    sys.exit(main("temporal", TemporalService))
+    sys.exit(main("temporal", lambda settings, observer, _: TemporalService(settings, observer)))

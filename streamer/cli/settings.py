@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from streamer.core.config import Settings
 from streamer.core.errors import ConfigError
+from streamer.sources.credentials import CREDENTIALS_VARIABLE_PREFIX, redact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,6 +40,7 @@ def load_settings(
         ConfigError: A file that can't be read, an unknown key, or a value out of range.
     """
     base = _read(file)
+    _check_environment()
 
     class Source(BaseSettings, Settings):
         model_config = SettingsConfigDict(
@@ -50,17 +58,41 @@ def load_settings(
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             return (init_settings, env_settings, lambda: base)  # type: ignore[return-value]
 
+    try:
+        return Settings.model_validate(Source(**_nest(overrides or {})).model_dump())
+    except ValidationError as error:
+        raise ConfigError(_explain(error, file or DEFAULT_FILE)) from None
+    except SettingsError as error:
+        raise ConfigError(
+            f"config: {error}: a section is no value; set one of its keys, for example "
+            "STREAMER_REDIS__URL"
+        ) from None
+
+
+def _check_environment() -> None:
+    """A misspelt variable must not be ignored."""
+    known = {f"STREAMER_{key.replace('.', '__')}".upper() for key in known_keys()}
+    sections = {name.partition("__")[0] for name in known}
+    for name in os.environ:
+        ours = name.startswith("STREAMER_") and not name.startswith(CREDENTIALS_VARIABLE_PREFIX)
+        if ours and name.upper() not in known | sections:
+            raise ConfigError(
+                f"config: unknown variable {name}{_near(name.upper(), sorted(known))}"
+            )
+
+
+def _nest(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys as a tree."""
     nested: dict[str, Any] = {}
-    for dotted, value in (overrides or {}).items():
-        at = nested
+    for dotted, value in overrides.items():
+        at: Any = nested
         *path, last = dotted.split(".")
         for key in path:
             at = at.setdefault(key, {})
+            if not isinstance(at, dict):
+                raise ConfigError(f"config: {dotted}: expected a section before it, found a value")
         at[last] = value
-    try:
-        return Settings.model_validate(Source(**nested).model_dump())
-    except ValidationError as error:
-        raise ConfigError(_explain(error, file or DEFAULT_FILE)) from error
+    return nested
 
 
 def known_keys() -> list[str]:
@@ -79,12 +111,14 @@ def _read(file: Path | None) -> dict[str, Any]:
         return {}
     try:
         text = path.read_text()
-        values: dict[str, Any] = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-        return values
+        values: Any = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except OSError as error:
         raise ConfigError(f"config {path}: can't be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"config {path}: not TOML or JSON ({error})") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"config {path}: expected an object, found {type(values).__name__}")
+    return values
 
 
 def _explain(error: ValidationError, file: Path) -> str:
@@ -94,7 +128,7 @@ def _explain(error: ValidationError, file: Path) -> str:
         if problem["type"] == "extra_forbidden":
             lines.append(f"config: unknown key {key!r}{_near(key, known_keys())} (see {file})")
         else:
-            lines.append(f"config: {key}: {problem['msg']}, found {problem['input']!r}")
+            lines.append(f"config: {key}: {problem['msg']}, found {redact(repr(problem['input']))}")
     return "; ".join(lines)
 
 

@@ -153,7 +153,7 @@ def _picture(frame: DecodedFrame) -> tuple[str, int, int]:
     """Codec, width and height."""
     match frame:
         case AvFrame():
-            codec = frame.reader._connection.stream.codec_context.name
+            codec = frame.reader.codec_name
             return codec, frame.picture.width, frame.picture.height
         case SyntheticFrame():
             height, width, _ = frame.source.scene.render(frame.pts_seconds).shape

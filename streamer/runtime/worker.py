@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 import structlog
 
-from streamer.core.errors import StreamerError
+from streamer.core.errors import ConfigError, StreamerError
 from streamer.runtime.health import Health, HealthServer, Phase
 
 if TYPE_CHECKING:
@@ -32,6 +32,11 @@ MAX_FAILED_TURNS = 20
 
 class Service(Protocol):
     """What a worker does."""
+
+    @property
+    def port(self) -> int | None:
+        """Where it serves its clients, once started; None if it has none."""
+        ...
 
     def start(self) -> None:
         """Connect, load the model, warm up. May take seconds."""
@@ -130,7 +135,7 @@ def serve(
         lifeline_fd: A socket to the supervisor: ready is told there, its end means stop.
 
     Returns:
-        The exit code: 0 after a stop, 1 after a failure.
+        The exit code: 0 after a stop, 1 after a failure, 2 if it was asked for what can't be.
     """
     log = structlog.get_logger()
     health, stop = Health(), Stop()
@@ -145,9 +150,11 @@ def serve(
             stack.callback(service.close)
             service.start()
             health.phase = Phase.READY
-            log.info("ready", metrics_port=server.port)
+            log.info("ready", metrics_port=server.port, port=service.port)
             if lifeline_fd is not None:
-                ready = Ready(role=role, pid=os.getpid(), metrics_port=server.port)
+                ready = Ready(
+                    role=role, pid=os.getpid(), metrics_port=server.port, port=service.port
+                )
                 os.write(lifeline_fd, msgspec.json.encode(ready) + b"\n")
             _turns(service, health, stop.event, log.warning)
             health.phase = Phase.DRAINING
@@ -155,7 +162,7 @@ def serve(
         except StreamerError as error:
             health.phase = Phase.FAILED
             log.error("failed", error=str(error))
-            return 1
+            return 2 if isinstance(error, ConfigError) else 1
     health.phase = Phase.STOPPED
     log.info("stopped")
     return 0

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 Credentials = tuple[str, str]
 """User name and password."""
 
+CREDENTIALS_VARIABLE_PREFIX = "STREAMER_CREDENTIALS_"
+"""Names under which typed credentials are handed on; the rest is the stream id in hexadecimal."""
+
 # Up to the last @ before the path: people type passwords with an unescaped @, # or ? in them.
 _USERINFO = re.compile(r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.-]*://)[^\s/]*@")
 # An unescaped / in the password ends what a URL parser calls the host; hide that too.

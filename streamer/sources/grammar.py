@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from streamer.core.errors import ConfigError
-from streamer.sources.credentials import redact, split_credentials
+from streamer.sources.credentials import CREDENTIALS_VARIABLE_PREFIX, redact, split_credentials
 from streamer.sources.origin import EXPECTED, Origin, origin_of
 from streamer.sources.spec import STREAM_ID, SYNTHETIC, SourceSpec, open_source
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["SourceSpec", "expand_sources", "open_source", "parse_source"]
 
 LIST_SUFFIX = ".streams"
-CREDENTIALS_VARIABLE_PREFIX = "STREAMER_CREDENTIALS_"
-"""Names under which typed credentials are handed on; the rest is the stream id in hexadecimal."""
 
 _NAMED = re.compile(r"(?P<name>[A-Za-z0-9._-]+)\s*=\s*(?P<source>.+)")
 _OPTIONS: dict[Origin, tuple[str, ...]] = {

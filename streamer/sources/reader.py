@@ -100,6 +100,11 @@ class Reader:
         self.num_frames = 0
         self.num_corrupt_packets = 0
 
+    @property
+    def codec_name(self) -> str:
+        """FFmpeg's name of the codec."""
+        return self._connection.stream.codec_context.name
+
     def read(self) -> list[AvFrame] | None:
         """What the next packet completes: usually one frame. None at the end.
 

@@ -16,7 +16,7 @@ from streamer.telemetry.observer import (
 )
 
 if TYPE_CHECKING:
-    from structlog.types import Processor
+    from structlog.types import EventDict, Processor
 
     from streamer.telemetry.observer import Record
 
@@ -26,7 +26,13 @@ def configure_logs(*, role: str, level: str = "info", json: bool = True) -> None
 
     stdout stays free for events.
     """
+
+    def name_role(_logger: object, _method: str, entry: EventDict) -> EventDict:
+        # Not a context variable: cameras and servers log from threads of their own.
+        return {"role": role, **entry}
+
     shared: list[Processor] = [
+        name_role,
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -41,7 +47,6 @@ def configure_logs(*, role: str, level: str = "info", json: bool = True) -> None
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(role=role)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

@@ -12,7 +12,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from streamer.core.errors import TransportError
+from streamer.core.errors import ConfigError, TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -72,9 +72,10 @@ def connect(url: str) -> redis.Redis:
     would stand in the log twice.
 
     Raises:
+        ConfigError: That is no URL of a Redis server.
         TransportError: Nobody answers, or the server is too old for functions.
     """
-    with redis_errors("connect"):
+    try:
         client = redis.Redis.from_url(
             url,
             retry=Retry(NoBackoff(), 0),
@@ -83,6 +84,12 @@ def connect(url: str) -> redis.Redis:
             socket_connect_timeout=SOCKET_TIMEOUT_SECONDS,
             protocol=2,
         )
+    except ValueError:
+        # Its message would repeat the URL, password and all.
+        raise ConfigError(
+            "redis.url: expected redis://HOST:PORT, rediss://… or unix://PATH, found something else"
+        ) from None
+    with redis_errors("connect"):
         load_functions(client)
     return client
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import fcntl
 import os
 import shutil
 import signal
@@ -10,7 +12,6 @@ import socket
 import subprocess
 import tempfile
 import threading
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 START_SECONDS = 10.0
 _PR_SET_PDEATHSIG = 1
 _POLL_SECONDS = 0.01
+_MAX_SOCKET_PATH_BYTES = 107  # of sockaddr_un on Linux
 _SOCKET = "valkey.sock"
+_LOCK = "lock"
 
 
 def runtime_directory() -> Path:
@@ -38,10 +41,12 @@ def runtime_directory() -> Path:
 def running_urls() -> list[str]:
     """URLs of this user's embedded servers, newest first."""
     sockets = runtime_directory().glob(f"run-*/{_SOCKET}")
-    alive = [path for path in sockets if _answers(path)]
-    return [
-        f"unix://{path}" for path in sorted(alive, key=lambda p: p.stat().st_mtime, reverse=True)
-    ]
+    alive = []
+    for path in sockets:
+        with contextlib.suppress(FileNotFoundError):  # it has just ended
+            if _answers(path):
+                alive.append((path.stat().st_mtime, path))
+    return [f"unix://{path}" for _, path in sorted(alive, reverse=True)]
 
 
 def _answers(path: Path) -> bool:
@@ -50,18 +55,18 @@ def _answers(path: Path) -> bool:
 
 
 def _sweep(base: Path) -> None:
-    """Remove directories of servers that a crash left behind."""
+    """Remove directories whose owner is gone: nobody holds their lock."""
     for directory in base.glob("run-*"):
-        path = directory / _SOCKET
-        # One without a socket may be about to start.
-        age_seconds = time.time() - directory.stat().st_mtime
-        dead = not _answers(path) if path.exists() else age_seconds > START_SECONDS
-        if dead:
+        with contextlib.suppress(FileNotFoundError), (directory / _LOCK).open("rb") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
             shutil.rmtree(directory, ignore_errors=True)
 
 
 class EmbeddedValkey:
-    """Runs while entered, in memory only. Dies with this process, however it dies.
+    """Runs while entered, in memory only. Dies with the thread that started it, however it dies.
 
     Args:
         options: Further configuration directives, for example `{"appendonly": "yes"}`.
@@ -71,7 +76,11 @@ class EmbeddedValkey:
         base = runtime_directory()
         base.mkdir(mode=0o700, parents=True, exist_ok=True)
         _sweep(base)
-        self.directory = Path(tempfile.mkdtemp(prefix="run-", dir=base))
+        nameless = Path(tempfile.mkdtemp(prefix=".run-", dir=base))
+        # It gets its name only when it is locked: a sweeper would take it for a dead one.
+        self._lock = (nameless / _LOCK).open("wb")
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self.directory = nameless.rename(base / nameless.name.removeprefix("."))
         self.url = f"unix://{self.directory / _SOCKET}"
         self._options = {
             "port": "0",
@@ -84,6 +93,14 @@ class EmbeddedValkey:
             **(options or {}),
         }
         self._process: subprocess.Popen[bytes] | None = None
+        path_bytes = len(os.fsencode(self.directory / _SOCKET))
+        if path_bytes > _MAX_SOCKET_PATH_BYTES:
+            self.stop()
+            raise TransportError(
+                f"embedded Valkey: {base}: the path of a socket can have {_MAX_SOCKET_PATH_BYTES} "
+                f"bytes, this one would have {path_bytes}; set XDG_RUNTIME_DIR to a shorter one",
+                retryable=False,
+            )
 
     @property
     def pid(self) -> int:
@@ -127,6 +144,7 @@ class EmbeddedValkey:
                 process.kill()
                 process.wait()
         shutil.rmtree(self.directory, ignore_errors=True)
+        self._lock.close()
 
     def kill(self) -> None:
         """SIGKILL, as a crash would. Its files stay."""
