@@ -43,6 +43,10 @@ format: $(VENV)/.dev ## Format the code
 bench: $(VENV)/.dev rtsp-packages ## Measure the pipeline beside its bare parts, in one run
 	$(BIN)/python -m benchmarks.pipeline $(BENCH)
 
+.PHONY: soak
+soak: $(VENV)/.dev ## Ten minutes of four cameras: is memory flat?
+	$(BIN)/python -m benchmarks.soak $(SOAK)
+
 .PHONY: encoder
 encoder: $(VENV)/.dev ## Export the default encoder again
 	$(PIP) -e '.[export]'

@@ -13,7 +13,7 @@ from streamer.sources.recording import record
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SERVER = Path(__file__).parent.parent / "tests" / "integration" / "rtsp_server.py"
+SERVER = Path(__file__).parent.parent / "tests" / "rtsp_server.py"
 FPS = 25.0
 SIZE = (640, 360)
 

@@ -68,10 +68,10 @@ class ClipDecoder:
             decisions += made
             before = pts
         _, made = self._decoder.close(state, at=at, reason=EndReason.STREAM_ENDED)
-        return self._collect(decisions + made)
-
-    def _collect(self, decisions: list[Decision]) -> Decoded:
-        return Decoded(*self._segments(decisions), _delays(decisions), _retracted(decisions))
+        # What the end of the clip takes back was no mistake.
+        retracted = sum(decision.status is Status.RETRACTED for decision in decisions)
+        decisions += made
+        return Decoded(*self._segments(decisions), _delays(decisions), retracted)
 
     def _segments(self, decisions: list[Decision]) -> tuple[list[Stretch], list[Stretch]]:
         phases, actions = [], []
@@ -101,7 +101,3 @@ def _delays(decisions: list[Decision]) -> list[float]:
         if decision.status is Status.CONFIRMED:
             delays.append(delay)
     return delays
-
-
-def _retracted(decisions: list[Decision]) -> int:
-    return sum(decision.status is Status.RETRACTED for decision in decisions)

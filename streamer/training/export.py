@@ -49,8 +49,7 @@ def write_bundle(
         ConfigError: `path` holds something else.
         ModelError: The parts do not fit each other.
     """
-    if path.exists() and not (path / MANIFEST).is_file():
-        raise ConfigError(f"{path}: expected a bundle to replace or nothing, found something else")
+    check_place(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     contents = {
         "README.md": model_card(config, decoder, metrics).encode(),
@@ -74,6 +73,15 @@ def write_bundle(
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return Bundle.load(path)
+
+
+def check_place(path: Path) -> None:
+    """Raise ConfigError if a bundle can't be written there without destroying something else."""
+    if path.exists() and not (path / MANIFEST).is_file():
+        raise ConfigError(
+            f"{path}: expected a bundle to replace or nothing, found something else; "
+            f"choose another folder"
+        )
 
 
 def _json(value: object) -> bytes:

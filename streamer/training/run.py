@@ -11,7 +11,7 @@ from streamer.models.bundle import GapConfig, ModelConfig
 from streamer.models.temporal.lstm import LstmModel
 from streamer.training.decoding import ClipDecoder
 from streamer.training.evaluate import evaluate
-from streamer.training.export import write_bundle
+from streamer.training.export import check_place, write_bundle
 from streamer.training.fit import fit, predict
 from streamer.training.plots import plot_learning_curve, plot_ribbons
 from streamer.training.tuning import tune
@@ -78,7 +78,11 @@ def train_bundle(
         encoder: That made the features.
         recipe: How to train.
         progress: Is told each look at the validation part.
+
+    Raises:
+        ConfigError: `bundle/` holds something else.
     """
+    check_place(out / "bundle")
     torch.manual_seed(recipe.seed)
     model = LstmModel.of(config, dropout=recipe.dropout)
     history = fit(model, dataset, recipe, progress=progress)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.integration.conftest import RtspServer
+    from tests.cameras import RtspServer
 
     Start = Callable[..., RtspServer]
 

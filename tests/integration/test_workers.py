@@ -1,0 +1,235 @@
+"""Each role as its own process against a real server: metrics, probes, crashes, accounting."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import signal
+import time
+from collections import defaultdict
+
+import msgspec
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from streamer.core.event import EventType, decode_event
+from streamer.runtime.supervisor import Worker, child_environment
+from streamer.sources.grammar import expand_sources
+from streamer.transport.connection import Keys, connect
+from streamer.transport.registry import StreamRegistry
+
+READY_SECONDS = 40
+
+
+class Farm:
+    """Workers of a test, on one server."""
+
+    def __init__(self, url, folder):
+        self.url, self.folder = url, folder
+        self.client = connect(url)
+        self.registry = StreamRegistry(self.client, keys=Keys())
+        self.workers = []
+
+    def want(self, *sources):
+        for spec in expand_sources(list(sources)):
+            self.registry.put(spec.stream_id, msgspec.json.encode(spec))
+
+    def start(self, *roles, **settings):
+        started = [self._worker(role, settings) for role in roles]
+        for worker in started:
+            worker.start()
+        for worker in started:
+            worker.wait_ready(deadline=time.monotonic() + READY_SECONDS)
+        return started
+
+    def _worker(self, role, settings):
+        values = {"redis.url": self.url, **{k.replace("__", "."): v for k, v in settings.items()}}
+        arguments = []
+        for key, value in values.items():
+            arguments += ["--set", f"{key}={value}"]
+        worker = Worker(
+            name=role,
+            module=f"workers.{role}",
+            arguments=arguments,
+            environment=child_environment(),
+            log_path=self.folder / f"{role}-{len(self.workers)}.log",
+        )
+        self.workers.append(worker)
+        return worker
+
+    def events(self):
+        return [decode_event(f[b"event"]) for _, f in self.client.xrange(Keys().events(0))]
+
+    def wait_for(self, condition, *, seconds=30):
+        """Poll the log: what comes is decided by processes of their own."""
+        cursor, deadline = "$", time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, "it did not happen in time"
+            answer = self.client.xread({Keys().events(0): cursor}, block=100)
+            cursor = answer[0][1][-1][0] if answer else cursor
+
+    def close(self):
+        for worker in self.workers:
+            worker.terminate()
+        for worker in self.workers:
+            worker.finish(deadline=time.monotonic() + 6)
+        self.client.close()
+
+
+@pytest.fixture
+def farm(valkey, tmp_path):
+    made = Farm(valkey.url, tmp_path)
+    with contextlib.closing(made):
+        yield made
+
+
+def get(worker, path):
+    connection = http.client.HTTPConnection("127.0.0.1", worker.ready.metrics_port, timeout=5)
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    body = answer.read().decode()
+    connection.close()
+    return answer.status, body
+
+
+def samples(worker):
+    """Sum of each sample over its streams, by name and remaining labels."""
+    found = defaultdict(float)
+    for family in text_string_to_metric_families(get(worker, "/metrics")[1]):
+        for sample in family.samples:
+            labels = tuple(v for k, v in sorted(sample.labels.items()) if k not in ("stream", "le"))
+            found[(sample.name, *labels)] += sample.value
+    return found
+
+
+def test_every_role_serves_metrics_and_probes(farm):
+    farm.want("cam=synthetic:workcell?fps=10")
+    ingest, encoder, temporal, gateway = farm.start("ingest", "encoder", "temporal", "gateway")
+    farm.wait_for(lambda: any(e.type is EventType.PHASE_TRANSITION for e in farm.events()))
+    for worker in farm.workers:
+        assert get(worker, "/livez") == (200, "ready\n")
+        assert get(worker, "/readyz") == (200, "ready\n")
+        assert get(worker, "/nonsense")[0] == 404
+        assert ("process_cpu_seconds_total",) in samples(worker)
+    assert samples(ingest)[("streamer_frames_total", "sent")] > 0
+    assert samples(ingest)[("streamer_stream_up",)] == 1
+    assert samples(encoder)[("streamer_frames_total", "encoded")] > 0
+    assert samples(encoder)[("streamer_batch_size_count",)] > 0
+    seen = samples(temporal)
+    assert seen[("streamer_frame_age_seconds_count",)] > 0
+    assert seen[("streamer_events_total", EventType.PHASE_TRANSITION)] > 0
+    assert seen[("streamer_active_streams",)] == 1
+    for stage in ("decode",):
+        assert samples(ingest)[("streamer_stage_seconds_count", stage)] > 0
+    for stage in ("frame_wait", "encode", "publish"):
+        assert samples(encoder)[("streamer_stage_seconds_count", stage)] > 0
+    for stage in ("feature_wait", "temporal", "commit"):
+        assert seen[("streamer_stage_seconds_count", stage)] > 0
+    assert gateway.ready.port
+
+
+def test_every_frame_is_encoded_or_counted_as_dropped(farm):
+    """A paused encoder loses frames of a live camera. None goes missing in the books."""
+    farm.want("cam=synthetic:workcell?fps=10")
+    ingest, encoder, _ = farm.start("ingest", "encoder", "temporal")
+    farm.wait_for(lambda: len(farm.events()) > 2)
+    encoder._process.send_signal(signal.SIGSTOP)
+    begun = samples(ingest)[("streamer_frames_total", "sent")]
+    farm.wait_for(lambda: samples(ingest)[("streamer_frames_total", "sent")] > begun + 30)
+    encoder._process.send_signal(signal.SIGCONT)
+    gaps = [EventType.STREAM_GAP]
+    farm.wait_for(lambda: any(e.type in gaps for e in farm.events()))
+    farm.registry.remove("cam")
+    settled = []
+    farm.wait_for(lambda: _still(ingest, settled))
+    sent = samples(ingest)[("streamer_frames_total", "sent")]
+    seen = samples(encoder)
+    encoded = seen[("streamer_frames_total", "encoded")]
+    dropped = seen[("streamer_frames_dropped_total", "overwritten")]
+    late = seen[("streamer_frames_dropped_total", "late")]
+    waiting = farm.client.xlen(Keys().frames("cam"))
+    assert dropped + late >= 20
+    assert sent == encoded + dropped + late + waiting
+    stated = sum(e.data.missing_frames for e in farm.events() if e.type is EventType.STREAM_GAP)
+    assert stated <= dropped + late
+
+
+def _still(worker, seen):
+    """Whether no frame was sent for the last few looks."""
+    seen.append(samples(worker)[("streamer_frames_total", "sent")])
+    return len(seen) > 5 and len(set(seen[-5:])) == 1
+
+
+def test_a_killed_temporal_worker_loses_nothing(farm, tmp_path):
+    from streamer.sources.recording import record
+
+    clip = tmp_path / "clip.mp4"
+    record(clip, seconds=15, seed=3, fps=10)
+    farm.want(f"cam={clip}")
+    first = farm.start("temporal")[0]
+    farm.start("ingest", "encoder")
+    farm.wait_for(lambda: len(farm.events()) > 4)
+    first._process.kill()
+    first._process.wait()
+    farm.start("temporal", temporal__lease_seconds=1)
+    ended = [EventType.STREAM_STATUS]
+    farm.wait_for(
+        lambda: any(e.type in ended and e.data.state == "ended" for e in farm.events()), seconds=60
+    )
+    events = farm.events()
+    assert [e.number for e in events] == list(range(len(events)))
+    assert not any(e.type is EventType.STREAM_GAP for e in events)
+    from streamer import Pipeline
+
+    undisturbed = list(Pipeline(f"cam={clip}"))
+    assert [e.id for e in events] == [e.id for e in undisturbed]
+
+
+def test_a_second_temporal_worker_waits_for_the_lease(farm):
+    farm.want("cam=synthetic:workcell?fps=10")
+    first, second = farm.start("temporal", "temporal", temporal__lease_seconds=2)
+    farm.start("ingest", "encoder")
+    farm.wait_for(lambda: len(farm.events()) > 2)
+    owners = [w for w in (first, second) if samples(w)[("streamer_active_streams",)] == 1]
+    assert len(owners) == 1
+    owners[0].terminate()
+    owners[0].finish(deadline=time.monotonic() + 6)
+    before = len(farm.events())
+    farm.wait_for(lambda: len(farm.events()) > before)
+    numbers = [e.number for e in farm.events()]
+    assert numbers == list(range(len(numbers)))
+
+
+def test_sources_come_and_go_while_it_runs(farm):
+    farm.want("one=synthetic:workcell?fps=10")
+    farm.start("ingest", "encoder", "temporal")
+    farm.wait_for(lambda: any(e.stream_id == "one" for e in farm.events()))
+    farm.want("two=synthetic:workcell?fps=10&seed=4")
+    farm.wait_for(lambda: any(e.stream_id == "two" for e in farm.events()))
+
+
+def test_frames_can_travel_inside_redis(farm):
+    farm.want("cam=synthetic:workcell?fps=10")
+    farm.start("ingest", "encoder", "temporal", ingest__frame_path="redis")
+    farm.wait_for(lambda: any(e.type is EventType.PHASE_TRANSITION for e in farm.events()))
+
+
+def test_a_worker_that_cannot_start_says_why_in_one_line(farm, tmp_path):
+    worker = farm._worker("encoder", {"encoder__name": "torchvision:nosuch"})
+    worker.start()
+    from streamer.runtime.supervisor import WorkerFailed
+
+    with pytest.raises(WorkerFailed, match="nosuch"):
+        worker.wait_ready(deadline=time.monotonic() + READY_SECONDS)
+    assert "Traceback" not in worker.log_path.read_text()
+
+
+def test_a_taken_metrics_port_is_one_clear_line(farm):
+    first = farm.start("temporal")[0]
+    worker = farm._worker("temporal", {"metrics__port": first.ready.metrics_port})
+    worker.start()
+    from streamer.runtime.supervisor import WorkerFailed
+
+    with pytest.raises(WorkerFailed, match=str(first.ready.metrics_port)) as failure:
+        worker.wait_ready(deadline=time.monotonic() + READY_SECONDS)
+    assert failure.value.exit_code == 2
