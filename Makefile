@@ -7,8 +7,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-# Debian packages of the RTSP server that plays the camera in tests.
-RTSP_PACKAGES := gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
+# Debian packages for tests: the RTSP server that plays the camera, and Redis beside Valkey.
+TEST_PACKAGES := redis-server gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
 	gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav python3-gi
 
 .PHONY: help
@@ -20,7 +20,7 @@ demo: $(VENV)/.serve ## Watch synthetic cameras: everything missing is set up fi
 	$(BIN)/streamer demo $(DEMO)
 
 .PHONY: test
-test: $(VENV)/.dev rtsp-packages ## Check the code and run all tests
+test: $(VENV)/.dev test-packages ## Check the code and run all tests
 	$(MAKE) --no-print-directory lint type
 	$(BIN)/python -m pytest $(PYTEST)
 
@@ -40,7 +40,7 @@ format: $(VENV)/.dev ## Format the code
 	$(BIN)/ruff format
 
 .PHONY: bench
-bench: $(VENV)/.dev rtsp-packages ## Measure the pipeline beside its bare parts, in one run
+bench: $(VENV)/.dev test-packages ## Measure the pipeline beside its bare parts, in one run
 	$(BIN)/python -m benchmarks.pipeline $(BENCH)
 
 .PHONY: soak
@@ -88,10 +88,11 @@ venv-package:
 		apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y python3-venv; \
 	else echo "make: Python's venv module is missing; install it (Debian: python3-venv)"; exit 1; fi
 
-.PHONY: rtsp-packages
-rtsp-packages:
-	@if /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0")' 2>/dev/null; then :; \
+.PHONY: test-packages
+test-packages:
+	@if /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0")' 2>/dev/null \
+		&& command -v redis-server >/dev/null; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
-			apt-get -qq install -y --no-install-recommends $(RTSP_PACKAGES) >/dev/null; \
-	else echo "make: the RTSP tests need Debian's $(RTSP_PACKAGES)"; fi
+			apt-get -qq install -y --no-install-recommends $(TEST_PACKAGES) >/dev/null; \
+	else echo "make: some tests need Debian's $(TEST_PACKAGES)"; fi

@@ -59,7 +59,8 @@ def main() -> None:
     growth = statistics.median(totals[-third:]) / statistics.median(totals[:third])
     verdict = "flat" if growth <= FLAT_RATIO else "GROWING"
     print(
-        f"memory of all workers: {totals[-1]:.0f} MB, last third / first third {growth:.3f}: {verdict}"
+        f"memory of all workers: {totals[-1]:.0f} MB, "
+        f"last third / first third {growth:.3f}: {verdict}"
     )
     raise SystemExit(growth > FLAT_RATIO)
 

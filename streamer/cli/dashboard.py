@@ -101,7 +101,7 @@ class Dashboard:
 
     def table(self) -> Table:
         """The table."""
-        table = Table(expand=False, pad_edge=False)
+        table = Table(expand=False)
         for name in ("stream", "state", "phase"):
             table.add_column(name, no_wrap=True)
         for name in ("conf", "fps", "drops", "p50", "p95"):

@@ -29,7 +29,7 @@ def fit(
     name: str | None = typer.Option(None, help="Name of the bundle. Default: of what it is from."),
     hidden: int = typer.Option(96, min=1, help="Width of the LSTM."),
     layers: int = typer.Option(1, min=1, help="Layers of the LSTM."),
-    updates: int = typer.Option(2400, min=1, help="Most updates of the weights."),
+    updates: int = typer.Option(2000, min=1, help="Most updates of the weights."),
     seed: int = typer.Option(1, min=0, help="Of all chance: the same seed, the same bundle."),
     features: Path | None = typer.Option(
         None, help="Cache of features. Default: `features` beside the folder of the run."

@@ -114,7 +114,10 @@ class Camera:
                 # Its credentials are not where it says: no retry finds them.
                 self._change(StreamStatus.FAILED, "misconfigured", str(error))
                 return
-            except TransportError:
+            except TransportError as error:
+                if not error.retryable:
+                    self._change(StreamStatus.FAILED, "transport", str(error))
+                    return
                 # Redis is away; the worker's loop reports it. Try again shortly.
                 self._stop.wait(self._backoff.next_seconds(ran_seconds=self._ran_seconds()))
             else:

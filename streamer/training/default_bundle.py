@@ -8,15 +8,18 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from streamer.models.bundle import SHIPPED
 from streamer.models.encoders.registry import DEFAULT_NAME, open_encoder
 from streamer.runtime.clock import SystemClock
 from streamer.training.features import FeatureMaker
-from streamer.training.fit import Check
 from streamer.training.recipe import Recipe
 from streamer.training.run import Shape, make_config, train_bundle
 from streamer.training.synthetic_dataset import synthetic_dataset
+
+if TYPE_CHECKING:
+    from streamer.training.fit import Check
 
 SCENE = "workcell"
 NUM_SEEDS = 64

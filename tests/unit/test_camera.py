@@ -180,6 +180,20 @@ def test_an_unreachable_redis_is_tried_again():
     assert frames(items) == [(1, 0)]
 
 
+def test_full_shared_memory_fails_this_camera_and_says_so():
+    fixture = Fixture([[0.0, 0.1]])
+
+    def refuse(*_, **__):
+        raise TransportError("shared memory full: a camera needs 9 bytes", retryable=False)
+
+    fixture.path.send = refuse
+    assert states(fixture.play()) == [
+        ("connecting", ""),
+        ("live", ""),
+        ("failed", "transport"),
+    ]
+
+
 def test_the_state_that_a_note_tells_is_one_of_the_documented():
     items = Fixture([[0.0]], live=False, endless=False).play()
     assert {i.status for i in items if isinstance(i, StatusNote)} <= set(StreamStatus)
