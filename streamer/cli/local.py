@@ -8,7 +8,7 @@ import secrets
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
@@ -19,7 +19,7 @@ from streamer.runtime.supervisor import (
     child_environment,
     stop_in_order,
 )
-from streamer.transport.connection import Keys, connect
+from streamer.transport.connection import Keys, connect, redis_errors
 from streamer.transport.embedded import EmbeddedValkey
 from streamer.transport.registry import StreamRegistry
 from streamer.transport.shm import sweep
@@ -69,6 +69,8 @@ class LocalPipeline:
         self._groups: list[list[Worker]] = []
         self.client: redis.Redis
         self.redis_url = ""
+        self.events_cursor = "0-0"
+        """Last entry of the event log before this run."""
         self.server_pid: int | None = None
         self.log_directory = Path()
 
@@ -129,6 +131,10 @@ class LocalPipeline:
         self.client = connect(self.redis_url)
         self._stack.callback(self.client.close)
         self._register()
+        with redis_errors("read events"):
+            last: Any = self.client.xrevrange(Keys().events(0), count=1)
+        if last:
+            self.events_cursor = last[0][0].decode()
         self._groups = self._make_workers()
         for worker in self.workers:
             worker.start()

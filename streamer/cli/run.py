@@ -167,7 +167,7 @@ class _View:
         self._as_json = as_json
         self._dashboard = Dashboard(stream_ids)
         self._console = Console(highlight=False, soft_wrap=True)
-        self._cursor = "0-0"
+        self._cursor = pipeline.events_cursor
         self._events_key = Keys().events(0)
         self._stack = contextlib.ExitStack()
         self._live: Live | None = None

@@ -152,8 +152,8 @@ def make_tracks(maker: FeatureMaker, clips: Sequence[Clip]) -> list[FeatureTrack
 def _load(path: Path) -> FeatureTrack | None:
     """None where there is none, or where it is damaged: then it is made again."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return FeatureTrack(file["features"], file["pts"])
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return FeatureTrack(arrays["features"], arrays["pts"])
     except (FileNotFoundError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
         return None
 

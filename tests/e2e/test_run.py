@@ -12,6 +12,7 @@ import pytest
 from streamer import Pipeline
 from streamer.core.event import EventType, GapData, StatusData
 from streamer.core.ledger import Ledger
+from streamer.sources.recording import record
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 
@@ -235,3 +236,16 @@ def test_credentials_appear_nowhere(streamer):
     )
     assert "hunter2secret" not in done.stdout + done.stderr
     assert done.events[-1].data.reason == "refused"
+
+
+def test_a_second_run_on_the_same_redis_goes_on_and_repeats_nothing(streamer, valkey, tmp_path):
+    clip = tmp_path / "clip.mp4"
+    record(clip, seconds=6, seed=3, fps=10)
+    first = streamer("run", str(clip), "--json", "--redis", valkey.url, "--no-gateway").events
+    second = streamer("run", str(clip), "--json", "--redis", valkey.url, "--no-gateway").events
+    assert {e.data.frame.epoch for e in first} == {1}
+    assert second[0].number == first[-1].number + 1
+    assert [e.number for e in second] == list(
+        range(second[0].number, second[0].number + len(second))
+    )
+    assert not {e.id for e in first} & {e.id for e in second}
