@@ -89,7 +89,9 @@ class EncoderService:
             max_wait_seconds=policy.max_wait_seconds if wait is None else wait,
         )
         self._images = np.zeros((max_size, *bundle.preprocess.shape), np.uint8)
-        self._encoder.encode(self._images[:1])
+        # The largest batch too, so that all memory is taken now and not under load.
+        for size in (1, max_size):
+            self._encoder.encode(self._images[:size])
         self._client = connect(self._settings.redis.url)
         self._registry = StreamRegistry(self._client, keys=self._keys)
         self._receiver = RedisFrameReceiver(self._client, keys=self._keys, pixels=PixelReader())

@@ -49,8 +49,7 @@ def test_a_clip_becomes_features_at_the_analysed_rate_and_is_kept(encoder, tmp_p
     for clip in (rendered, compressed):
         counting.num_frames = 0
         track = make(counting, tmp_path).track(clip)
-        # The last frame of a faster source belongs to the next point of the grid.
-        num_frames = 5 if clip.fps == 10.0 else 6
+        num_frames = 6  # the last is the first of those nearest to 1.0
         assert track.features_TD.shape == (num_frames, encoder.feature_dim)
         np.testing.assert_allclose(track.pts_T, np.arange(num_frames) / 5, atol=0.1)
         assert counting.num_frames == num_frames
