@@ -29,6 +29,8 @@ from streamer.models.bundle import Bundle
 from streamer.sources.grammar import expand_sources
 
 SETTLE_SECONDS = 3.0
+TARGET_LOAD = 16 * 10 * 5.25e-3 / 2
+"""Share of the cores that bare parts of 5.25 ms take for 16 cameras on 2 cores: 42 %."""
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -74,19 +76,24 @@ class PipelineResult:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cameras", default="4,16", help="numbers of cameras, comma-separated")
+    parser.add_argument(
+        "--cameras",
+        default="4,equal,16",
+        help="numbers of cameras, comma-separated; `equal`: as many as load this machine as 16 "
+        "loaded the one the targets were set on",
+    )
     parser.add_argument("--seconds", type=float, default=20.0, help="measured time of each run")
     parser.add_argument("--max-batch", type=int, help="most frames in a batch of an encoder")
     parser.add_argument("--encoders", type=int, default=2, help="encoder workers")
     parser.add_argument("--bundle", default="workcell", help="name or folder")
     parser.add_argument("--json", type=Path, help="also write the figures there")
     options = parser.parse_args()
-    counts = [int(text) for text in options.cameras.split(",")]
     bundle = Bundle.load(options.bundle)
     with tempfile.TemporaryDirectory() as folder:
         clip = make_clip(Path(folder), seconds=options.seconds + 25)
         with rtsp_server(clip) as url:
             parts = bare.measure(url, bundle=bundle)
+            counts = [_count(text, parts, bundle) for text in options.cameras.split(",")]
             loops = {
                 n: loop.run(url, cameras=n, seconds=options.seconds, bundle=bundle) for n in counts
             }
@@ -112,6 +119,13 @@ def main() -> None:
             "pipeline": [asdict(result) for result in results],
         }
         options.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def _count(text: str, parts: bare.BareParts, bundle: Bundle) -> int:
+    if text != "equal":
+        return int(text)
+    per_camera = bundle.config.analysis_fps * parts.total_ms / 1e3 / (os.cpu_count() or 1)
+    return max(1, round(TARGET_LOAD / per_camera))
 
 
 def measure(
