@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from streamer.core.errors import ModelError
-from streamer.models.bundle import Bundle, DecoderConfig, ModelConfig, shipped_names
+from streamer.models.bundle import Bundle, shipped_names
 from streamer.models.manifest import FILES, make_manifest
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def test_the_shipped_bundle_is_whole_small_and_good():
     assert sum(path.stat().st_size for path in bundle.path.iterdir()) <= 2_000_000
     assert bundle.config.phases == ("idle", "reach", "grasp", "move", "place", "inspect")
     assert bundle.config.actions == ("carrying", "lamp_on", "person_passing")
+    assert bundle.config.num_classes == 9
     for part in ("test_rendered", "test_compressed"):
         assert bundle.metrics[part]["frames"]["phase_accuracy"] >= 0.9
         assert bundle.metrics[part]["phases"]["onset_error_median_seconds"] <= 0.3
@@ -145,10 +146,3 @@ def test_a_manifest_without_a_digest_is_refused(folder):
     del content["files"]["model.onnx"]
     (folder / "manifest.json").write_text(json.dumps(content))
     assert "model.onnx" in refused(folder)
-
-
-def test_configurations_count_their_classes():
-    bundle = Bundle.load("workcell")
-    assert isinstance(bundle.config, ModelConfig)
-    assert isinstance(bundle.decoder, DecoderConfig)
-    assert bundle.config.num_classes == 9

@@ -67,7 +67,8 @@ def test_torch_and_onnx_agree_over_a_thousand_steps(bundle, onnx_model):
     features = make_features(onnx_model, 1000)
     by_onnx, by_torch = walk(onnx_model, features), walk(torch_model, features)
     for ours, theirs in zip(by_onnx, by_torch, strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-4, rtol=0)
+        # Cells grow to hundreds on such features, hence a relative part.
+        np.testing.assert_allclose(ours, theirs, atol=1e-4, rtol=1e-5)
     assert np.abs(by_onnx[0]).max() > 0.1
 
 
