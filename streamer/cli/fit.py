@@ -48,33 +48,23 @@ def fit(
     from streamer.training.video_dataset import video_dataset
 
     clock, opened = SystemClock(), open_encoder(encoder)
-    maker = FeatureMaker(
-        opened,
-        analysis_fps=analysis_fps,
-        cache=features or out.parent / "features",
-        clock=clock,
-    )
-    if synthetic is not None:
-        dataset = synthetic_dataset(
-            synthetic, num_seeds=seeds, minutes=minutes, maker=maker, clock=clock, progress=_say
-        )
-    else:
-        assert videos is not None
+    cache = features or out.parent / "features"
+    maker = FeatureMaker(opened, analysis_fps=analysis_fps, cache=cache, clock=clock)
+    if videos is not None:
+        origin = videos.stem
         dataset = video_dataset(videos, seed=seed, maker=maker, clock=clock, progress=_say)
+    else:
+        origin = str(synthetic)
+        dataset = synthetic_dataset(
+            origin, num_seeds=seeds, minutes=minutes, maker=maker, clock=clock, progress=_say
+        )
+    shape = Shape(hidden_dim=hidden, num_layers=layers)
     config = make_config(
-        dataset,
-        Shape(hidden_dim=hidden, num_layers=layers),
-        name=name or synthetic or (videos.stem if videos else ""),
-        encoder=opened,
-        analysis_fps=analysis_fps,
+        dataset, shape, name=name or origin, encoder=opened, analysis_fps=analysis_fps
     )
+    recipe = Recipe(max_updates=updates, seed=seed)
     bundle = train_bundle(
-        out,
-        dataset,
-        config=config,
-        encoder=opened,
-        recipe=Recipe(max_updates=updates, seed=seed),
-        progress=_say_check,
+        out, dataset, config=config, encoder=opened, recipe=recipe, progress=_say_check
     )
     print(f"{bundle.path}  {bundle.model_id}")
     print((bundle.path / "README.md").read_text(encoding="utf-8"))

@@ -70,7 +70,11 @@ def evaluate(
 
 
 def phase_metrics(examples: Sequence[Example], decoded: Sequence[Decoded]) -> dict[str, Any]:
-    """Of announced phases. Frame accuracy here is that of the segments, known afterwards."""
+    """Of announced phases.
+
+    Frame accuracy here is that of the segments, known afterwards. Onsets are compared between
+    analysed frames: the first that shows the phase, and the one said to be.
+    """
     counts = {overlap: Counts() for overlap in OVERLAPS}
     edits, errors, right, known = [], [], 0, 0
     for example, clip in zip(examples, decoded, strict=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import subprocess
@@ -14,8 +16,7 @@ import pytest
 
 from streamer.core.event import decode_event
 from streamer.sources.recording import record
-from streamer.transport.embedded import runtime_directory
-from streamer.transport.shm import DIRECTORY, PREFIX
+from streamer.transport.shm import DIRECTORY, PREFIX, sweep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,26 +83,38 @@ def start():
         process.communicate()
 
 
-def left_behind() -> set[str]:
-    """Shared memory, sockets and processes of ours."""
-    found = {path.name for path in DIRECTORY.glob(f"{PREFIX}*")}
-    found |= {str(path) for path in runtime_directory().glob("run-*")}
+@pytest.fixture(autouse=True)
+def room(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the commands of one test keep their sockets and files, and nobody else's."""
+    made = tmp_path_factory.mktemp("room")
+    for variable in ("XDG_RUNTIME_DIR", "TMPDIR"):
+        monkeypatch.setenv(variable, str(made))
+    return made
+
+
+def left_behind(room: Path) -> set[str]:
+    """Folders, processes, and shared memory that no living process holds."""
+    found = {str(path) for path in room.glob("streamer/run-*")}
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            words = path.read_bytes().split(b"\0")
+            command = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue  # it has just ended
-        if any(word.startswith(b"workers.") for word in words) or b"valkey-server" in words[0]:
-            found.add(f"process {path.parent.name} {b' '.join(words).decode()}")
+        if str(room) in command:
+            found.add(f"process {path.parent.name} {command}")
+    for ring in DIRECTORY.glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError), ring.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held: another run's, alive
+            found.add(ring.name)
     return found
 
 
 @pytest.fixture(autouse=True)
-def nothing_left_behind() -> Iterator[None]:
+def nothing_left_behind(room: Path) -> Iterator[None]:
     """Every command cleans up after itself, whatever happens to it."""
-    before = left_behind()
+    sweep()
     yield
-    assert left_behind() - before == set()
+    assert left_behind(room) == set()
 
 
 @pytest.fixture(scope="session")

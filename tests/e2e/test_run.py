@@ -13,6 +13,7 @@ from streamer import Pipeline
 from streamer.core.event import EventType, GapData, StatusData
 from streamer.core.ledger import Ledger
 from streamer.sources.recording import record
+from tests.e2e.conftest import left_behind
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 
@@ -156,22 +157,20 @@ def test_it_drains_within_five_seconds(start, number):
     assert stderr == ""
 
 
-def test_a_killed_command_leaves_nothing_behind(start):
+def test_a_killed_command_leaves_nothing_behind(start, room):
     process = start("run", "synthetic:workcell?fps=10", "--json")
     assert process.stdout is not None
     process.stdout.readline()
     process.kill()
     process.wait()
-    from tests.e2e.conftest import left_behind
-
     deadline = time.monotonic() + 10
-    while any("process" in name for name in left_behind()) and time.monotonic() < deadline:
+    while any("process" in name for name in left_behind(room)) and time.monotonic() < deadline:
         process.poll()
-    assert not any("process" in name for name in left_behind())
+    assert not any("process" in name for name in left_behind(room))
     # Shared memory and the socket's folder are swept by the next run.
     done = start("run", "synthetic:workcell?fps=10&seconds=1", "--json")
     done.communicate(timeout=60)
-    assert left_behind() == set()
+    assert left_behind(room) == set()
 
 
 WRONG = [

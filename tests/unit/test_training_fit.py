@@ -253,3 +253,23 @@ def test_the_configuration_of_a_run_is_that_of_its_parts(bundle):
         encoder_id="sha256:test",
         gap=GapConfig(hold_seconds=1.0),
     )
+
+
+@pytest.mark.parametrize("kind", ["phases", "actions"])
+def test_a_model_may_have_one_kind_of_labels_only(dataset, tmp_path, kind):
+    labels = Labels(LABELS.phases, ()) if kind == "phases" else Labels((), LABELS.actions)
+
+    def only(example: Example) -> Example:
+        if kind == "phases":
+            return replace(example, actions_TA=example.actions_TA[:, :0])
+        return replace(example, phases_T=np.full_like(example.phases_T, -1))
+
+    parts = [tuple(map(only, part)) for part in (dataset.train, dataset.validation, dataset.test)]
+    changed = replace(
+        dataset, labels=labels, train=parts[0], validation=parts[1][:1], test=parts[2][:1]
+    )
+    bundle = train(tmp_path, changed, updates=30)
+    assert set(bundle.metrics["test"]) == {"num_clips", "num_frames", "frames", kind}
+    assert bundle.config.num_classes == len(labels.phases) + len(labels.actions)
+    scores = bundle.metrics["test"]["frames"]
+    assert scores["phase_accuracy" if kind == "phases" else "action_macro_f1"] > 0.6
