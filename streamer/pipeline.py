@@ -96,7 +96,8 @@ class Pipeline:
         self._path = MemoryFramePath(num_slots=NUM_SLOTS)
         self._checkpoints = {
             spec.stream_id: self._stage.initial(spec.stream_id, row=index % model.rows)
-            for index, spec in enumerate(specs)
+            # Sorted, as the temporal worker takes them up: rows decide bits.
+            for index, spec in enumerate(sorted(specs, key=lambda spec: spec.stream_id))
         }
         log, session = MemoryStreamLog(), secrets.token_hex(8)
         self._cameras = [
@@ -125,7 +126,7 @@ class Pipeline:
             SourceError: A source failed and no other is left.
         """
         running = set(self._checkpoints)
-        failure: StatusNote | None = None
+        failures: list[StatusNote] = []
         for camera in self._cameras:
             camera.start()
         try:
@@ -134,13 +135,17 @@ class Pipeline:
                     yield from self._advance(entry)
                     if isinstance(entry, StatusNote):
                         if entry.status is StreamStatus.FAILED:
-                            failure = entry
+                            failures.append(entry)
                         if entry.status in (StreamStatus.ENDED, StreamStatus.FAILED):
                             running.discard(entry.stream_id)
         finally:
             self.close()
-        if failure is not None and len(self._cameras) == 1:
-            raise SourceError(failure.detail, retryable=False, reason=failure.reason)
+        if failures and len(failures) == len(self._cameras):
+            raise SourceError(
+                "; ".join(note.detail for note in failures),
+                retryable=False,
+                reason=failures[0].reason,
+            )
 
     def close(self) -> None:
         """Stop the cameras and free the models. Idempotent."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import Counter, defaultdict, deque
+from collections import defaultdict, deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
@@ -20,13 +20,20 @@ from streamer.models.encoders.registry import open_encoder
 from streamer.runtime.batcher import Batcher
 from streamer.runtime.clock import SystemClock
 from streamer.stages.encode import assemble_chunks
-from streamer.telemetry.observer import BatchEncoded, DropReason, FeaturesRefused, FramesDropped
+from streamer.telemetry.observer import (
+    BatchEncoded,
+    DropReason,
+    FeaturesPublished,
+    FeaturesRefused,
+    FramesDropped,
+    InputRefused,
+)
 from streamer.transport.connection import Keys, connect
 from streamer.transport.frames import RedisFrameReceiver
 from streamer.transport.pixels import PixelReader
 from streamer.transport.redis import RedisStreamLog
 from streamer.transport.registry import StreamRegistry
-from streamer.transport.transport import PublishAnswer
+from streamer.transport.transport import PublishAnswer, Unreadable
 from workers.main import main
 
 if TYPE_CHECKING:
@@ -38,6 +45,9 @@ if TYPE_CHECKING:
 
 ASSIGN_SECONDS = 1.0
 """How often the worker looks which streams are its own."""
+
+LINGER_SECONDS = 10.0
+"""How long it still looks after one that was removed."""
 
 
 MAX_WAITING_LIVE_FRAMES = 2
@@ -64,6 +74,7 @@ class EncoderService:
         self._last_seen: dict[str, tuple[int, int]] = {}
         self._previous: dict[str, int] = {}
         self._pending: defaultdict[str, deque[InputEntry]] = defaultdict(deque)
+        self._mine_until: dict[str, float] = {}
         self._assigned_at = -ASSIGN_SECONDS
 
     def start(self) -> None:
@@ -141,12 +152,23 @@ class EncoderService:
             for stream_id, entry in self._registry.entries().items()
             if entry.slot % self._settings.encoder.shards == self._settings.encoder.shard
         }
-        self._receiver.assign(mine)
+        now = time.monotonic()
+        # The last frames of a removed source, and the note of its end, are still on their way.
+        self._mine_until.update(dict.fromkeys(mine, now + LINGER_SECONDS))
+        for stream_id in [s for s, until in self._mine_until.items() if until < now]:
+            del self._mine_until[stream_id]
+            self._last_seen.pop(stream_id, None)
+            self._previous.pop(stream_id, None)
+        self._receiver.assign(set(self._mine_until))
 
     def _take_in(self, timeout_seconds: float) -> None:
         overtaken: dict[str, int] = {}
         for item in self._receiver.receive(timeout_seconds=timeout_seconds, paused=self._pending):
             now_ns = time.monotonic_ns()
+            if isinstance(item, Unreadable):
+                self._observer.observe(InputRefused(item.stream_id, "unreadable", item.reason))
+                overtaken[item.stream_id] = item.position
+                continue
             if isinstance(item, StatusNote):
                 self._batcher.add(item.stream_id, item, now_ns=now_ns)
                 continue
@@ -164,8 +186,13 @@ class EncoderService:
 
     def _count_hole(self, stamp: FrameStamp) -> None:
         """A hole in seq: newer frames took the place of those."""
-        epoch, seq = self._last_seen.get(stamp.stream_id, (0, -1))
-        missing = stamp.seq - seq - 1 if epoch == stamp.epoch else 0
+        seen = self._last_seen.get(stamp.stream_id)
+        if seen is None:
+            missing = 0  # those before may have been another encoder's
+        elif seen[0] == stamp.epoch:
+            missing = stamp.seq - seen[1] - 1
+        else:
+            missing = stamp.seq
         if missing > 0:
             self._drop(stamp.stream_id, DropReason.OVERWRITTEN, missing)
         self._last_seen[stamp.stream_id] = (stamp.epoch, stamp.seq)
@@ -181,8 +208,6 @@ class EncoderService:
                 stamps.append(item.stamp)
             else:
                 lost[item.stamp.stream_id] = item.position
-        if lost:
-            self._receiver.done(lost)
         entries: list[InputEntry] = []
         encode_seconds = 0.0
         if stamps:
@@ -204,17 +229,15 @@ class EncoderService:
         # Notes and frames of one stream were taken in order; their positions say which.
         for entry in sorted(entries, key=lambda entry: entry.entry_us):
             self._pending[entry.stream_id].append(entry)
+        # From here on nothing of the batch can be lost to a connection that breaks.
         published_at = time.monotonic()
         self._publish()
+        if lost:
+            self._receiver.done(lost)
         if stamps:
             waits = [taken.seconds_since(stamp.ready, otherwise=taken) for stamp in stamps]
             self._observer.observe(
-                BatchEncoded(
-                    Counter(stamp.stream_id for stamp in stamps),
-                    waits,
-                    encode_seconds,
-                    time.monotonic() - published_at,
-                )
+                BatchEncoded(waits, encode_seconds, time.monotonic() - published_at)
             )
 
     def _fetch(self, handle: FrameHandle, row: int) -> bool:
@@ -263,6 +286,8 @@ class EncoderService:
             if not isinstance(entry, StatusNote):
                 self._drop(stream_id, DropReason.REFUSED, len(entry))
             self._receiver.done({stream_id: entry.entry_us})
+        elif not isinstance(entry, StatusNote):
+            self._observer.observe(FeaturesPublished(stream_id, len(entry)))
         return True
 
     def _drop(self, stream_id: str, reason: DropReason, count: int) -> None:

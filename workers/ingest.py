@@ -15,6 +15,7 @@ from streamer.runtime.camera import Camera
 from streamer.runtime.clock import SystemClock
 from streamer.sources.grammar import SourceSpec, open_source
 from streamer.stages.ingest import IngestStage
+from streamer.telemetry.observer import InputRefused
 from streamer.transport.connection import Keys, connect
 from streamer.transport.frames import RedisFrameSender
 from streamer.transport.pixels import InlinePixels, SharedMemoryPixels
@@ -44,6 +45,7 @@ class IngestService:
         self._keys = Keys(settings.redis.partitions)
         self._bundle = Bundle.load(settings.bundle)
         self._cameras: dict[str, tuple[bytes, Camera]] = {}
+        self._unusable: dict[str, bytes] = {}
         self._reconciled_at = -RECONCILE_SECONDS
 
     def start(self) -> None:
@@ -69,9 +71,7 @@ class IngestService:
 
     def turn(self, *, timeout_seconds: float) -> None:
         """Move on what cameras have queued."""
-        sent = self._sender.flush(timeout_seconds=timeout_seconds)
-        if sent is not None:
-            self._observer.observe(sent)
+        self._flush(timeout_seconds)
         if time.monotonic() - self._reconciled_at > RECONCILE_SECONDS:
             self._reconcile()
 
@@ -87,8 +87,8 @@ class IngestService:
         while any(camera.running for _, camera in self._cameras.values()):
             if time.monotonic() > deadline:
                 break
-            self._sender.flush(timeout_seconds=0.02)
-        self._sender.flush(timeout_seconds=0)
+            self._flush(0.02)
+        self._flush(0.0)
 
     def close(self) -> None:
         """Free shared memory and the connection."""
@@ -99,6 +99,11 @@ class IngestService:
         if hasattr(self, "_client"):
             self._client.close()
 
+    def _flush(self, timeout_seconds: float) -> None:
+        sent = self._sender.flush(timeout_seconds=timeout_seconds)
+        if sent is not None:
+            self._observer.observe(sent)
+
     def _reconcile(self) -> None:
         self._reconciled_at = time.monotonic()
         desired = {
@@ -107,12 +112,24 @@ class IngestService:
         for stream_id, (source, camera) in list(self._cameras.items()):
             if desired.get(stream_id) != source:
                 camera.stop()
-                del self._cameras[stream_id]
+                # Its successor must wait: two threads would write one ring, and interleave epochs.
+                if not camera.running:
+                    del self._cameras[stream_id]
         for stream_id, source in desired.items():
             if stream_id not in self._cameras:
-                camera = self._camera(msgspec.json.decode(source, type=SourceSpec))
-                self._cameras[stream_id] = (source, camera)
-                camera.start()
+                self._start(stream_id, source)
+
+    def _start(self, stream_id: str, source: bytes) -> None:
+        try:
+            spec = msgspec.json.decode(source, type=SourceSpec)
+        except msgspec.MsgspecError as error:
+            if self._unusable.get(stream_id) != source:
+                self._unusable[stream_id] = source
+                self._observer.observe(InputRefused(stream_id, "source", str(error)))
+            return
+        camera = self._camera(spec)
+        self._cameras[stream_id] = (source, camera)
+        camera.start()
 
     def _camera(self, spec: SourceSpec) -> Camera:
         ingest = self._settings.ingest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import sys
 import time
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
-from streamer.core.errors import ConfigError, ModelError
+from streamer.core.errors import ConfigError, ModelError, StateError, TransportError
 from streamer.core.state import Commit
 from streamer.models.bundle import Bundle
 from streamer.models.temporal.registry import open_temporal_model
@@ -29,20 +30,27 @@ from streamer.telemetry.observer import (
 from streamer.transport.connection import Keys, connect
 from streamer.transport.redis import RedisInputReader
 from streamer.transport.registry import StreamRegistry
-from streamer.transport.transport import LogEntry
+from streamer.transport.transport import Unreadable
 from workers.main import main
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from streamer.core.config import Settings
     from streamer.core.event import Event
     from streamer.core.ledger import Ledger
     from streamer.core.state import Checkpoint
     from streamer.stages.temporal import Advanced
     from streamer.telemetry.observer import Observer
-    from streamer.transport.transport import Unreadable
+    from streamer.transport.transport import LogEntry
+
+    Work = tuple[Checkpoint, Sequence[LogEntry | Unreadable]]
 
 ASSIGN_SECONDS = 1.0
 """How often the worker looks which streams there are."""
+
+LINGER_SECONDS = 10.0
+"""How long it still looks after one that was removed."""
 
 MAX_ENTRIES_PER_STREAM = 32
 """Entries of one stream folded in before a commit."""
@@ -67,6 +75,7 @@ class TemporalService:
         self._bundle = Bundle.load(settings.bundle)
         self._checkpoints: dict[str, Checkpoint] = {}
         self._refused: set[str] = set()
+        self._wanted_until: dict[str, float] = {}
         self._owned_until = 0.0
         self._assigned_at = -ASSIGN_SECONDS
         self._last_commit_seconds = 0.0
@@ -94,21 +103,8 @@ class TemporalService:
             return
         if time.monotonic() - self._assigned_at > ASSIGN_SECONDS:
             self._assign()
-        positions = {
-            stream_id: checkpoint.position
-            for stream_id, checkpoint in self._checkpoints.items()
-            if stream_id not in self._refused
-        }
-        if not positions:
+        if not self._take_in(timeout_seconds) and not self._positions():
             time.sleep(timeout_seconds)
-            return
-        read = self._reader.read(
-            positions, timeout_seconds=timeout_seconds, limit=MAX_ENTRIES_PER_STREAM
-        )
-        if read:
-            self._advance(
-                {stream_id: self._usable(stream_id, rows) for stream_id, rows in read.items()}
-            )
 
     def recover(self) -> None:
         """Drop what is in memory: the store knows better."""
@@ -121,19 +117,15 @@ class TemporalService:
         """Fold in what is already in the log, so that a short run ends complete."""
         deadline = time.monotonic() + deadline_seconds
         while time.monotonic() < deadline and self._checkpoints and self._renew():
-            positions = {
-                s: c.position for s, c in self._checkpoints.items() if s not in self._refused
-            }
-            read = self._reader.read(positions, timeout_seconds=0.001, limit=MAX_ENTRIES_PER_STREAM)
-            if not read:
+            if not self._take_in(0.001):
                 return
-            self._advance({s: self._usable(s, rows) for s, rows in read.items()})
 
     def close(self) -> None:
         """Give the lease back, free the model and the connection."""
         if hasattr(self, "_store"):
             if self._owned_until > time.monotonic():
-                self._store.release(owner=self._owner)
+                with contextlib.suppress(TransportError):  # then it expires
+                    self._store.release(owner=self._owner)
             self._client.close()
         if hasattr(self, "_model"):
             self._model.close()
@@ -158,39 +150,68 @@ class TemporalService:
 
     def _assign(self) -> None:
         self._assigned_at = time.monotonic()
-        for stream_id in sorted(self._registry.entries()):
-            if stream_id not in self._checkpoints:
-                self._load(stream_id)
+        now = time.monotonic()
+        desired = self._registry.entries()
+        for stream_id in sorted(desired.keys() - self._checkpoints.keys() - self._refused):
+            self._load(stream_id)
+        # The last features of a removed stream, and the note of its end, are still on their way.
+        self._wanted_until.update(dict.fromkeys(desired, now + LINGER_SECONDS))
+        for stream_id in [s for s, until in self._wanted_until.items() if until < now]:
+            del self._wanted_until[stream_id]
+            self._checkpoints.pop(stream_id, None)
+            self._refused.discard(stream_id)
         self._observer.observe(ActiveStreams(len(self._checkpoints)))
 
     def _load(self, stream_id: str) -> None:
-        checkpoint = self._store.load(stream_id)
+        """Take a stream up where the store says. One that can't be is refused, alone."""
+        try:
+            checkpoint = self._store.load(stream_id)
+        except StateError as error:
+            self._refuse(stream_id, "state", str(error))
+            return
         if checkpoint is None:
             row = free_row(
                 (c.state.row for c in self._checkpoints.values()), num_rows=self._stage.num_rows
             )
             checkpoint = self._stage.initial(stream_id, row=row)
         elif checkpoint.state.model_id != self._bundle.model_id:
-            raise ModelError(
-                f"stream {stream_id}: its stored state is of model {checkpoint.state.model_id}, "
-                f"this worker runs {self._bundle.model_id} ({self._bundle.config.name}); start "
-                "with that bundle, or with an empty Redis"
+            self._refuse(
+                stream_id,
+                "model",
+                f"its stored state is of model {checkpoint.state.model_id}, this worker runs "
+                f"{self._bundle.model_id} ({self._bundle.config.name}); start with that bundle, "
+                "or with an empty Redis",
             )
+            return
         self._checkpoints[stream_id] = checkpoint
 
-    def _usable(self, stream_id: str, rows: list[LogEntry | Unreadable]) -> list[LogEntry]:
-        entries = []
-        for row in rows:
-            if isinstance(row, LogEntry):
-                entries.append(row)
-            else:
-                # What it held is missing from here on; the hole in seq states it as a gap.
-                self._observer.observe(InputRefused(stream_id, row.reason))
-        return entries
+    def _refuse(self, stream_id: str, reason: str, detail: str) -> None:
+        self._refused.add(stream_id)
+        self._checkpoints.pop(stream_id, None)
+        self._observer.observe(InputRefused(stream_id, reason, detail))
 
-    def _advance(self, read: dict[str, list[LogEntry]]) -> None:
+    def _positions(self) -> dict[str, int]:
+        return {stream_id: c.position for stream_id, c in self._checkpoints.items()}
+
+    def _take_in(self, timeout_seconds: float) -> bool:
+        """Fold in what has come. False if nothing has."""
+        positions = self._positions()
+        if not positions:
+            return False
+        read = self._reader.read(
+            positions, timeout_seconds=timeout_seconds, limit=MAX_ENTRIES_PER_STREAM
+        )
+        for stream_id, rows in read.items():
+            for row in rows:
+                if isinstance(row, Unreadable):
+                    self._observer.observe(InputRefused(stream_id, "unreadable", row.reason))
+        if read:
+            self._advance(read)
+        return bool(read)
+
+    def _advance(self, read: Mapping[str, Sequence[LogEntry | Unreadable]]) -> None:
         taken = self._clock.mark()
-        work = [(self._checkpoints[s], entries) for s, entries in read.items() if entries]
+        work = [(self._checkpoints[stream_id], rows) for stream_id, rows in read.items()]
         try:
             advanced = self._stage.advance(work, taken=taken)
         except ModelError:
@@ -209,16 +230,14 @@ class TemporalService:
             self._take_answer(one, emitted, answer)
         self._report(advanced, temporal_seconds)
 
-    def _advance_one_by_one(self, work: list[tuple[Checkpoint, list[LogEntry]]]) -> list[Advanced]:
+    def _advance_one_by_one(self, work: Sequence[Work]) -> list[Advanced]:
         """One of them is unusable: find it, leave it, go on with the others."""
         advanced = []
         for item in work:
             try:
                 advanced += self._stage.advance([item], taken=self._clock.mark())
             except ModelError as error:
-                stream_id = item[0].state.stream_id
-                self._refused.add(stream_id)
-                self._observer.observe(InputRefused(stream_id, str(error)))
+                self._refuse(item[0].state.stream_id, "model", str(error))
         return advanced
 
     def _emitted(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+import structlog
+
 from streamer.core.errors import ConfigError, SourceError, TransportError
 from streamer.core.feature import StreamStatus
 from streamer.sources.backoff import Backoff
@@ -56,6 +58,7 @@ class Camera:
         self._sender = sender
         self._preprocess = preprocess
         self._clock = clock
+        self._logger = structlog.get_logger()
         self._observer = observer
         self._session = session
         self._status: StreamStatus | None = None
@@ -93,6 +96,16 @@ class Camera:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
+        try:
+            self._open_again_and_again()
+        except Exception as error:  # the thread's last line: a camera must not vanish silently
+            self._logger.exception("camera failed", stream=self._stage.stream_id)
+            self._change(StreamStatus.FAILED, "internal", f"{type(error).__name__}: {error}")
+        if self._stop.is_set() and self._status not in (StreamStatus.ENDED, StreamStatus.FAILED):
+            # What is open downstream gets its end.
+            self._change(StreamStatus.ENDED, "stopped", "")
+
+    def _open_again_and_again(self) -> None:
         fresh = False  # an epoch has begun and has no frame yet
         while not self._stop.is_set():
             try:

@@ -36,12 +36,10 @@ class IngestStage:
         """The source is about to be opened anew.
 
         Args:
-            epoch: Its number.
+            epoch: Its number; raised if the log has forgotten later ones.
             last_us: Position of the last entry in the stream's input log.
         """
-        if epoch <= self._epoch:
-            raise ValueError(f"expected an epoch after {self._epoch}, found {epoch}")
-        self._begin(epoch=epoch, last_us=last_us)
+        self._begin(epoch=max(epoch, self._epoch + 1), last_us=last_us)
 
     def takes(self, decoded: DecodedFrame) -> bool:
         """Whether this frame is to be analysed."""

@@ -21,6 +21,7 @@ from streamer.core.state import Checkpoint, StreamState
 from streamer.stages.decode import Decoder
 from streamer.stages.events import EventMaker, Occasion
 from streamer.state.table import BatchBuffers, pack
+from streamer.transport.transport import Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -90,7 +91,7 @@ class TemporalStage:
         return Checkpoint(state=state, position=0, version=b"")
 
     def advance(
-        self, work: Sequence[tuple[Checkpoint, Sequence[LogEntry]]], *, taken: Mark
+        self, work: Sequence[tuple[Checkpoint, Sequence[LogEntry | Unreadable]]], *, taken: Mark
     ) -> list[Advanced]:
         """Fold entries into states, at most one frame per stream in one model call.
 
@@ -129,7 +130,7 @@ class _Fold:
     """One stream's fold under way."""
 
     before: Checkpoint
-    entries: Sequence[LogEntry]
+    entries: Sequence[LogEntry | Unreadable]
     decoder: Decoder
     maker: EventMaker
     bundle: Bundle
@@ -189,6 +190,8 @@ class _Fold:
             self._version = next_version(
                 self._version, entry.position, entry.payload, self.bundle.model_id
             )
+            if isinstance(entry, Unreadable):
+                continue  # what it held is missing from here on: the hole in seq states it
             match entry.entry:
                 case StatusNote() as note:
                     self._take_note(note)
@@ -220,6 +223,9 @@ class _Fold:
                 seconds = (occasion.captured_at_ns - state.last_captured_ns) * 1e-9
                 self._close(EndReason.NEW_EPOCH)
                 self._gap(0, occasion.seq, seconds, GapPolicy.RESET, "new_epoch")
+            elif occasion.seq:
+                # The first frames of all never came.
+                self._gap(0, occasion.seq, occasion.pts_seconds, GapPolicy.RESET, "dropped")
             self._reset(epoch=occasion.epoch, next_seq=occasion.seq)
         elif occasion.seq > state.next_seq:
             seconds = occasion.pts_seconds - state.last_pts_seconds

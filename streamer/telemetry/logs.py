@@ -78,5 +78,5 @@ class LogObserver:
                 self._log.warning("features refused", stream=stream_id, answer=answer)
             case CommitRefused(stream_id, answer):
                 self._log.warning("commit refused", stream=stream_id, answer=answer)
-            case InputRefused(stream_id, reason):
-                self._log.error("input refused", stream=stream_id, reason=reason)
+            case InputRefused(stream_id, reason, detail):
+                self._log.error("input refused", stream=stream_id, reason=reason, detail=detail)

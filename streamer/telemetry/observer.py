@@ -32,7 +32,7 @@ class DropReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FramesSent:
-    """The ingest worker handed frames to the encoder."""
+    """The ingest worker handed frames on, or would have, had newer ones not overtaken them."""
 
     frames_by_stream: Mapping[str, int]
     decode_seconds: Sequence[float]
@@ -59,16 +59,22 @@ class BatchEncoded:
     """The encoder finished a batch.
 
     Attributes:
-        frames_by_stream: How many frames it had of each stream.
         frame_wait_seconds: One per frame.
         encode_seconds: Of the whole batch.
         publish_seconds: Of the call that published its features.
     """
 
-    frames_by_stream: Mapping[str, int]
     frame_wait_seconds: Sequence[float]
     encode_seconds: float
     publish_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class FeaturesPublished:
+    """The input log has taken a chunk, now or when it was sent before."""
+
+    stream_id: str
+    frames: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +123,17 @@ class EventCommitted:
 
 @dataclass(frozen=True, slots=True)
 class InputRefused:
-    """An entry of the input log is unusable, for the stated reason."""
+    """An entry is unusable.
+
+    Attributes:
+        stream_id: Whose.
+        reason: A word.
+        detail: A line for people.
+    """
 
     stream_id: str
     reason: str
+    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +148,7 @@ Record = (
     | FramesDropped
     | StatusChanged
     | BatchEncoded
+    | FeaturesPublished
     | FeaturesRefused
     | BatchAdvanced
     | CommitRefused

@@ -17,6 +17,7 @@ from streamer.telemetry.observer import (
     BatchEncoded,
     CommitRefused,
     EventCommitted,
+    FeaturesPublished,
     FeaturesRefused,
     FramesDropped,
     FramesSent,
@@ -91,6 +92,7 @@ class PrometheusObserver:
             FramesDropped: self._drop,
             StatusChanged: self._status,
             BatchEncoded: self._encoded,
+            FeaturesPublished: lambda r: self._frames.labels(r.stream_id, "encoded").inc(r.frames),
             FeaturesRefused: lambda r: self._refuse(r.stream_id, "publish", r.answer),
             CommitRefused: lambda r: self._refuse(r.stream_id, "commit", r.answer),
             InputRefused: lambda r: self._refuse(r.stream_id, "read", r.reason),
@@ -119,7 +121,7 @@ class PrometheusObserver:
 
     def _sent(self, record: FramesSent) -> None:
         for stream_id, count in record.frames_by_stream.items():
-            self._frames.labels(stream_id, "sent").inc(count)
+            self._frames.labels(stream_id, "analysed").inc(count)
         self._observe_stage("decode", record.decode_seconds)
 
     def _drop(self, record: FramesDropped) -> None:
@@ -131,8 +133,6 @@ class PrometheusObserver:
         self._up.labels(note.stream_id).set(note.status is StreamStatus.LIVE)
 
     def _encoded(self, record: BatchEncoded) -> None:
-        for stream_id, count in record.frames_by_stream.items():
-            self._frames.labels(stream_id, "encoded").inc(count)
         frames = len(record.frame_wait_seconds)
         self._batch.observe(frames)
         self._observe_stage("frame_wait", record.frame_wait_seconds)

@@ -84,13 +84,14 @@ def connect(url: str) -> redis.Redis:
             socket_connect_timeout=SOCKET_TIMEOUT_SECONDS,
             protocol=2,
         )
-    except ValueError:
+        # An unknown option of the URL shows only when the first connection is made.
+        with redis_errors("connect"):
+            load_functions(client)
+    except (ValueError, TypeError):
         # Its message would repeat the URL, password and all.
         raise ConfigError(
             "redis.url: expected redis://HOST:PORT, rediss://… or unix://PATH, found something else"
         ) from None
-    with redis_errors("connect"):
-        load_functions(client)
     return client
 
 
@@ -138,9 +139,15 @@ def read_entries(
 
 
 def call(client: redis.Redis, function: str, keys: list[str], *args: Any) -> Any:
-    """Call one of our functions."""
+    """Call one of our functions. A server that has lost them is given them again."""
     with redis_errors(function):
-        return client.fcall(f"streamer_1_{function}", len(keys), *keys, *args)
+        try:
+            return client.fcall(f"streamer_1_{function}", len(keys), *keys, *args)
+        except redis.ResponseError as error:
+            if "Function not found" not in str(error):
+                raise
+            load_functions(client)
+            return client.fcall(f"streamer_1_{function}", len(keys), *keys, *args)
 
 
 def _reason(error: Exception) -> str:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
+from dataclasses import dataclass
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
+import redis
+
+from streamer.core.errors import TransportError
 from streamer.core.feature import StatusNote
 from streamer.telemetry.observer import FramesSent
 from streamer.transport.codec import (
@@ -15,12 +20,12 @@ from streamer.transport.codec import (
     encode_stamp,
 )
 from streamer.transport.connection import Keys, read_entries, redis_errors
+from streamer.transport.transport import Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping
 
     import numpy as np
-    import redis
 
     from streamer.core.frame import Frame, FrameStamp
     from streamer.transport.pixels import PixelReader, PixelStore
@@ -29,14 +34,40 @@ if TYPE_CHECKING:
 NUM_SLOTS = 8
 """Frames of one camera between ingest and encoder: 0.8 s at 10 a second."""
 
+MAX_READ = 16
+"""Entries of one stream read at once."""
+
+NUM_NOTES = 64
+"""Notes of one camera that may wait for an encoder; only one that flaps for hours has more."""
+
 _POLL_WHILE_WAITING_SECONDS = 0.005
+
+
+class _Kind(Enum):
+    """What an entry of the path is, for making room."""
+
+    LIVE_FRAME = auto()
+    RECORDED_FRAME = auto()
+    NOTE = auto()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Queued:
+    """An entry on its way into the path."""
+
+    stream_id: str
+    entry_us: int
+    payload: bytes
+    kind: _Kind
+    decode_seconds: float = 0.0
 
 
 class RedisFrameSender:
     """Ingest side. Cameras queue; the worker's loop moves what is queued in one round trip.
 
     Delivery: at most once. Of a live camera the newest `num_slots` frames wait for the encoder,
-    an older one is lost and shows as a hole in seq. A recorded source waits for room.
+    an older one is lost and shows as a hole in seq. A recorded source waits for room. Notes are
+    never lost to frames.
     """
 
     def __init__(
@@ -52,24 +83,33 @@ class RedisFrameSender:
         self._pixels = pixels
         self._num_slots = num_slots
         self._changed = threading.Condition()
-        self._queue: deque[tuple[str, int, bytes, float | None]] = deque()
-        self._queued: Counter[str] = Counter()
+        self._queue: deque[_Queued] = deque()
+        self._overtaken: Counter[str] = Counter()
         self._outstanding: Counter[str] = Counter()
         self._waiting: Counter[str] = Counter()
         self._closed = False
+        # Of the flushing thread alone:
+        self._in_path: defaultdict[tuple[str, _Kind], deque[int]] = defaultdict(deque)
+        self._evicted: list[tuple[str, int]] = []
+        self._sending_again = False
 
     def send(self, frame: Frame, *, wait: bool) -> bool:
         """Queue a frame; the pixels are stored at once."""
-        stream_id = frame.stamp.stream_id
-        if wait and not self._wait_for_room(stream_id):
+        stamp = frame.stamp
+        if wait and not self._wait_for_room(stamp.stream_id):
             return False
         wire = self._pixels.put(frame)
-        stamp = frame.stamp
-        return self._enqueue(stream_id, stamp.entry_us, encode_stamp(wire), stamp.decode_seconds)
+        if wire is None:
+            return False
+        kind = _Kind.RECORDED_FRAME if wait else _Kind.LIVE_FRAME
+        payload = encode_stamp(wire)
+        return self._enqueue(
+            _Queued(stamp.stream_id, stamp.entry_us, payload, kind, stamp.decode_seconds)
+        )
 
     def note(self, note: StatusNote) -> None:
         """Queue a note."""
-        self._enqueue(note.stream_id, note.entry_us, encode_note(note), None)
+        self._enqueue(_Queued(note.stream_id, note.entry_us, encode_note(note), _Kind.NOTE))
 
     def flush(self, *, timeout_seconds: float) -> FramesSent | None:
         """Send what is queued, in one pipeline. Waits for the first entry."""
@@ -81,15 +121,20 @@ class RedisFrameSender:
             waiting = [stream_id for stream_id, count in self._waiting.items() if count]
         if not queued and not waiting:
             return None
-        self._send(queued, waiting)
-        sent = {(stream_id, entry_us) for stream_id, entry_us, *_ in queued}
+        lengths = self._send(queued, waiting)
+        done = set(queued)
         with self._changed:
-            while self._queue and self._queue[0][:2] in sent:
-                self._queued[self._queue.popleft()[0]] -= 1
+            while self._queue and self._queue[0] in done:
+                self._queue.popleft()
+            still_queued = Counter(entry.stream_id for entry in self._queue)
+            for stream_id, length in zip(waiting, lengths, strict=True):
+                self._outstanding[stream_id] = length + still_queued[stream_id]
+            overtaken, self._overtaken = self._overtaken, Counter()
             self._changed.notify_all()
-        decode_seconds = [decode for *_, decode in queued if decode is not None]
-        frames = Counter(stream_id for stream_id, *_, decode in queued if decode is not None)
-        return FramesSent(frames, decode_seconds)
+        frames = [entry for entry in queued if entry.kind is not _Kind.NOTE]
+        # One overtaken while Redis was away was analysed too: the encoder sees its hole.
+        by_stream = Counter(entry.stream_id for entry in frames) + overtaken
+        return FramesSent(by_stream, [entry.decode_seconds for entry in frames])
 
     def close(self) -> None:
         """Refuse further frames, wake waiting cameras, free the pixels."""
@@ -98,48 +143,66 @@ class RedisFrameSender:
             self._changed.notify_all()
         self._pixels.close()
 
-    def _send(self, queued: list[tuple[str, int, bytes, float | None]], waiting: list[str]) -> None:
+    def _send(self, queued: list[_Queued], waiting: list[str]) -> list[int]:
+        """Write entries and make room for them. Returns how many wait, of each waiting stream."""
+        self._make_room(queued)
         with redis_errors("send frames"):
             pipeline = self._client.pipeline(transaction=False)
-            for stream_id, entry_us, payload, _ in queued:
-                pipeline.xadd(
-                    self._keys.frames(stream_id),
-                    {"e": payload},
-                    id=f"{entry_us}-0",
-                    maxlen=self._num_slots,
-                    approximate=False,
-                )
+            for entry in queued:
+                key = self._keys.frames(entry.stream_id)
+                pipeline.xadd(key, {"e": entry.payload}, id=f"{entry.entry_us}-0")
+            for stream_id, us in self._evicted:
+                pipeline.xdel(self._keys.frames(stream_id), f"{us}-0")
             for stream_id in waiting:
                 pipeline.xlen(self._keys.frames(stream_id))
-            answers = pipeline.execute(raise_on_error=False)
-            for answer in answers:
-                # After a lost answer the same entries are sent again; the ids say which are there.
-                if isinstance(answer, Exception) and "equal or smaller" not in str(answer):
-                    raise answer
-        lengths = answers[len(queued) :]
-        with self._changed:
-            for stream_id, length in zip(waiting, lengths, strict=True):
-                self._outstanding[stream_id] = length
+            try:
+                answers = pipeline.execute(raise_on_error=False)
+            except redis.RedisError:
+                self._sending_again = True
+                raise
+        for answer in answers:
+            # After a lost answer the same entries are sent again; the ids say which are there.
+            there = self._sending_again and "equal or smaller" in str(answer)
+            if isinstance(answer, Exception) and not there:
+                raise TransportError(f"Redis: send frames: {answer}", retryable=False) from answer
+        self._sending_again = False
+        self._evicted.clear()
+        return answers[len(answers) - len(waiting) :]
 
-    def _enqueue(self, stream_id: str, entry_us: int, payload: bytes, decode: float | None) -> bool:
+    def _make_room(self, queued: list[_Queued]) -> None:
+        """Note which older entries those about to be written take the place of."""
+        limits = {_Kind.LIVE_FRAME: self._num_slots, _Kind.NOTE: NUM_NOTES}
+        for entry in queued:
+            if entry.kind not in limits:
+                continue  # a recorded frame has waited for its room
+            in_path = self._in_path[entry.stream_id, entry.kind]
+            if in_path and in_path[-1] >= entry.entry_us:
+                continue  # it is being sent again
+            in_path.append(entry.entry_us)
+            if len(in_path) > limits[entry.kind]:
+                self._evicted.append((entry.stream_id, in_path.popleft()))
+
+    def _enqueue(self, entry: _Queued) -> bool:
         with self._changed:
             if self._closed:
                 return False
-            if self._queued[stream_id] >= self._num_slots:
-                self._drop_oldest(stream_id)
-            self._queue.append((stream_id, entry_us, payload, decode))
-            self._queued[stream_id] += 1
-            self._outstanding[stream_id] += 1
+            if entry.kind is _Kind.LIVE_FRAME:
+                self._overtake(entry.stream_id)
+            self._queue.append(entry)
+            self._outstanding[entry.stream_id] += 1
             self._changed.notify_all()
         return True
 
-    def _drop_oldest(self, stream_id: str) -> None:
-        # Redis does not answer. The newest wins here as everywhere; the encoder counts the hole.
-        for entry in self._queue:
-            if entry[0] == stream_id and entry[3] is not None:
-                self._queue.remove(entry)
-                self._queued[stream_id] -= 1
-                return
+    def _overtake(self, stream_id: str) -> None:
+        # Redis does not answer. The newest wins here as everywhere.
+        own = [
+            entry
+            for entry in self._queue
+            if entry.stream_id == stream_id and entry.kind is _Kind.LIVE_FRAME
+        ]
+        if len(own) >= self._num_slots:
+            self._queue.remove(own[0])
+            self._overtaken[stream_id] += 1
 
     def _wait_for_room(self, stream_id: str) -> bool:
         # One slot stays free: the frame about to be written must not fall on one being read.
@@ -195,18 +258,22 @@ class RedisFrameReceiver:
 
     def receive(
         self, *, timeout_seconds: float, paused: Container[str] = ()
-    ) -> list[FrameHandle | StatusNote]:
+    ) -> list[FrameHandle | StatusNote | Unreadable]:
         """What has come since; waits until there is something."""
         starts = {key: self._positions[s] for key, s in self._key_of.items() if s not in paused}
         if not starts:
             threading.Event().wait(timeout_seconds)
             return []
-        read = read_entries(self._client, starts, limit=NUM_SLOTS, timeout_seconds=timeout_seconds)
-        received: list[FrameHandle | StatusNote] = []
+        read = read_entries(self._client, starts, limit=MAX_READ, timeout_seconds=timeout_seconds)
+        received: list[FrameHandle | StatusNote | Unreadable] = []
         for key, rows in read.items():
             for position, payload in rows:
                 self._positions[self._key_of[key]] = position
-                entry = decode_path_entry(payload)
+                try:
+                    entry = decode_path_entry(payload)
+                except TransportError as error:
+                    received.append(Unreadable(self._key_of[key], position, payload, str(error)))
+                    continue
                 if isinstance(entry, StatusNote):
                     received.append(entry)
                 else:

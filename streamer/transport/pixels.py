@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -19,8 +20,11 @@ if TYPE_CHECKING:
 class PixelStore(Protocol):
     """Puts a frame's pixels where the encoder can get them."""
 
-    def put(self, frame: Frame) -> StampWire:
-        """Store the pixels; the entry that leads to them. One thread per stream."""
+    def put(self, frame: Frame) -> StampWire | None:
+        """Store the pixels; the entry that leads to them. None once closed.
+
+        From any thread, of one stream at a time.
+        """
         ...
 
     def close(self) -> None:
@@ -35,28 +39,36 @@ class SharedMemoryPixels:
         self._num_slots = num_slots
         self._directory = directory
         self._rings: dict[str, RingWriter] = {}
+        self._lock = threading.Lock()
+        self._closed = False
 
-    def put(self, frame: Frame) -> StampWire:
+    def put(self, frame: Frame) -> StampWire | None:
         """Write into the stream's ring, over the oldest frame."""
         shape = frame.image.shape
         stream_id = frame.stamp.stream_id
-        ring = self._rings.get(stream_id)
-        if ring is None:
-            ring = RingWriter(shape=shape, num_slots=self._num_slots, directory=self._directory)
-            self._rings[stream_id] = ring
-        generation = ring.write(frame.image)
+        with self._lock:
+            # A camera that was stuck may come back while everything is being closed.
+            if self._closed:
+                return None
+            ring = self._rings.get(stream_id)
+            if ring is None:
+                ring = RingWriter(shape=shape, num_slots=self._num_slots, directory=self._directory)
+                self._rings[stream_id] = ring
+            generation = ring.write(frame.image)
         return StampWire.of(frame.stamp, shape=shape, ring=ring.name, generation=generation)
 
     def close(self) -> None:
         """Remove the rings."""
-        while self._rings:
-            self._rings.popitem()[1].close()
+        with self._lock:
+            self._closed = True
+            while self._rings:
+                self._rings.popitem()[1].close()
 
 
 class InlinePixels:
     """The entry itself carries the raw pixels. Works across hosts, at ten times the cost."""
 
-    def put(self, frame: Frame) -> StampWire:
+    def put(self, frame: Frame) -> StampWire | None:
         """Copy the pixels into the entry."""
         return StampWire.of(frame.stamp, shape=frame.image.shape, pixels=frame.image.tobytes())
 

@@ -80,13 +80,15 @@ class RedisInputReader:
         starts = {self._keys.features(s): position for s, position in positions.items()}
         read = read_entries(self._client, starts, limit=limit, timeout_seconds=timeout_seconds)
         return {
-            stream_of[key]: [_entry(position, payload) for position, payload in rows]
+            stream_of[key]: [
+                _entry(stream_of[key], position, payload) for position, payload in rows
+            ]
             for key, rows in read.items()
         }
 
 
-def _entry(position: int, payload: bytes) -> LogEntry | Unreadable:
+def _entry(stream_id: str, position: int, payload: bytes) -> LogEntry | Unreadable:
     try:
         return LogEntry(position, payload, decode_input(payload))
     except TransportError as error:
-        return Unreadable(position, payload, str(error))
+        return Unreadable(stream_id, position, payload, str(error))

@@ -49,15 +49,17 @@ class RingWriter:
         size_bytes = _HEADER_BYTES + num_slots * _slot_bytes(shape)
         # It gets its name only when it is locked: a sweeper would take it for a dead one.
         nameless = directory / f".{self.name}"
-        self._fd = os.open(nameless, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._fd = -1
         try:
+            self._fd = os.open(nameless, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Reserve now: a sparse file would kill the writer with SIGBUS when memory runs out.
             os.posix_fallocate(self._fd, 0, size_bytes)
             nameless.rename(self._path)
         except OSError as error:
-            os.close(self._fd)
-            nameless.unlink()
+            if self._fd >= 0:
+                os.close(self._fd)
+            nameless.unlink(missing_ok=True)
             free_bytes = os.statvfs(directory).f_bavail * os.statvfs(directory).f_frsize
             raise TransportError(
                 f"shared memory full: a camera needs {size_bytes} bytes in {directory}, "

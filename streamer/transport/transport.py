@@ -71,21 +71,22 @@ class StreamLog(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Unreadable:
+    """An entry that is none: damaged, or of another version. The reader decides what to do."""
+
+    stream_id: str
+    position: int
+    payload: bytes
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class LogEntry:
     """An entry as read: its position, its exact bytes (they make the version), and its meaning."""
 
     position: int
     payload: bytes
     entry: InputEntry
-
-
-@dataclass(frozen=True, slots=True)
-class Unreadable:
-    """An entry that is none: damaged, or of another version. The reader decides what to do."""
-
-    position: int
-    payload: bytes
-    reason: str
 
 
 class InputReader(Protocol):
@@ -170,7 +171,7 @@ class FrameReceiver(Protocol):
 
     def receive(
         self, *, timeout_seconds: float, paused: Container[str] = ()
-    ) -> list[FrameHandle | StatusNote]:
+    ) -> Sequence[FrameHandle | StatusNote | Unreadable]:
         """What has come since, each stream in order; waits until there is something.
 
         Args:

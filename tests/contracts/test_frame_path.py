@@ -96,6 +96,16 @@ def test_the_newest_frames_win(path):
     assert [pixels_of(handle) for handle in handles] == seqs
 
 
+def test_notes_are_not_lost_to_frames(path):
+    path[0].note(note())
+    for seq in range(20):
+        path[0].send(frame(seq=seq), wait=False)
+        path[0].flush(timeout_seconds=0)
+    items = receive(path, SLOTS + 1)
+    assert items[0] == note()
+    assert [handle.stamp.seq for handle in items[1:]] == [16, 17, 18, 19]
+
+
 def test_a_recorded_source_waits_and_loses_nothing(path):
     sender, receiver = path
     done = []

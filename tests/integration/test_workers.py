@@ -111,7 +111,7 @@ def test_every_role_serves_metrics_and_probes(farm):
         assert get(worker, "/readyz") == (200, "ready\n")
         assert get(worker, "/nonsense")[0] == 404
         assert ("process_cpu_seconds_total",) in samples(worker)
-    assert samples(ingest)[("streamer_frames_total", "sent")] > 0
+    assert samples(ingest)[("streamer_frames_total", "analysed")] > 0
     assert samples(ingest)[("streamer_stream_up",)] == 1
     assert samples(encoder)[("streamer_frames_total", "encoded")] > 0
     assert samples(encoder)[("streamer_batch_size_count",)] > 0
@@ -134,15 +134,15 @@ def test_every_frame_is_encoded_or_counted_as_dropped(farm):
     ingest, encoder, _ = farm.start("ingest", "encoder", "temporal")
     farm.wait_for(lambda: len(farm.events()) > 2)
     encoder._process.send_signal(signal.SIGSTOP)
-    begun = samples(ingest)[("streamer_frames_total", "sent")]
-    farm.wait_for(lambda: samples(ingest)[("streamer_frames_total", "sent")] > begun + 30)
+    begun = samples(ingest)[("streamer_frames_total", "analysed")]
+    farm.wait_for(lambda: samples(ingest)[("streamer_frames_total", "analysed")] > begun + 30)
     encoder._process.send_signal(signal.SIGCONT)
     gaps = [EventType.STREAM_GAP]
     farm.wait_for(lambda: any(e.type in gaps for e in farm.events()))
     farm.registry.remove("cam")
     settled = []
     farm.wait_for(lambda: _still(ingest, settled))
-    sent = samples(ingest)[("streamer_frames_total", "sent")]
+    sent = samples(ingest)[("streamer_frames_total", "analysed")]
     seen = samples(encoder)
     encoded = seen[("streamer_frames_total", "encoded")]
     dropped = seen[("streamer_frames_dropped_total", "overwritten")]
@@ -156,7 +156,7 @@ def test_every_frame_is_encoded_or_counted_as_dropped(farm):
 
 def _still(worker, seen):
     """Whether no frame was sent for the last few looks."""
-    seen.append(samples(worker)[("streamer_frames_total", "sent")])
+    seen.append(samples(worker)[("streamer_frames_total", "analysed")])
     return len(seen) > 5 and len(set(seen[-5:])) == 1
 
 
