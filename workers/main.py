@@ -80,4 +80,5 @@ def main(
         metrics_host=settings.metrics.host,
         metrics_port=settings.metrics.port,
         lifeline_fd=lifeline_fd,
+        drain_seconds=settings.drain_seconds,
     )

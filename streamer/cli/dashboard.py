@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.parser import text_string_to_metric_families
 from rich.table import Table
+from rich.text import Text
 
 from streamer.core.event import ActionData, EventType, PhaseData, Status, StatusData
 
@@ -110,15 +111,15 @@ class Dashboard:
         for stream_id, view in self.streams.items():
             state = f"{view.state}: {view.reason}" if view.reason else view.state
             table.add_row(
-                stream_id,
-                state,
-                view.phase,
+                Text(stream_id),
+                Text(state),
+                Text(view.phase),
                 "" if view.confidence is None else f"{view.confidence:.2f}",
                 "" if view.fps is None else f"{view.fps:.1f}",
                 str(view.drops),
                 _milliseconds(view.latencies, 0.50),
                 _milliseconds(view.latencies, 0.95),
-                ", ".join(view.actions),
+                Text(", ".join(view.actions)),
             )
         return table
 
@@ -129,7 +130,7 @@ def read_metrics(port: int) -> str:
     try:
         connection.request("GET", "/metrics")
         return connection.getresponse().read().decode()
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return ""
     finally:
         connection.close()

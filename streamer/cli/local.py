@@ -5,27 +5,28 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from streamer.core.errors import ConfigError
+from streamer.core.errors import ConfigError, TransportError
 from streamer.runtime.supervisor import (
     READY_SECONDS,
     Worker,
+    WorkerFailed,
     child_environment,
     stop_in_order,
 )
 from streamer.transport.connection import Keys, connect, redis_errors
 from streamer.transport.embedded import EmbeddedValkey
 from streamer.transport.registry import StreamRegistry
+from streamer.transport.rundir import RunDirectory
 from streamer.transport.shm import sweep
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
     import redis
@@ -33,8 +34,54 @@ if TYPE_CHECKING:
     from streamer.core.config import Settings
     from streamer.sources.grammar import SourceSpec
 
-STOP_SECONDS = 4.5
+STOP_SECONDS = 4.0
 """For all workers together: Ctrl-C is over within five seconds."""
+
+START_TURN_SECONDS = 0.1
+RUN_LOCK_SECONDS = 10.0
+"""After a crash the next run can begin so much later."""
+
+
+class RunLock:
+    """At most one `streamer run` at a time on one Redis: two would take each other's streams."""
+
+    KEY = "streamer:run"
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+        self._token = secrets.token_hex(8)
+        self._renew_at = 0.0
+
+    def acquire(self) -> None:
+        """Take it.
+
+        Raises:
+            ConfigError: Another run holds it.
+        """
+        milliseconds = int(RUN_LOCK_SECONDS * 1000)
+        with redis_errors("lock"):
+            taken = self._client.set(self.KEY, self._token, nx=True, px=milliseconds)
+        if not taken:
+            raise ConfigError(
+                "--redis: another `streamer run` uses this server; stop it, use another server, "
+                f"or wait {RUN_LOCK_SECONDS:.0f} s if it has crashed"
+            )
+        self._renew_at = time.monotonic() + RUN_LOCK_SECONDS / 3
+
+    def renew(self) -> None:
+        """Keep it, if it is time to."""
+        if time.monotonic() > self._renew_at:
+            self._renew_at = time.monotonic() + RUN_LOCK_SECONDS / 3
+            with redis_errors("lock"):
+                holder: Any = self._client.get(self.KEY)
+                if holder not in (None, self._token.encode()):
+                    raise ConfigError("--redis: another `streamer run` has taken this server over")
+                self._client.set(self.KEY, self._token, px=int(RUN_LOCK_SECONDS * 1000))
+
+    def release(self) -> None:
+        """Let the next one in."""
+        with contextlib.suppress(TransportError), redis_errors("unlock"):
+            self._client.delete(self.KEY)
 
 
 class LocalPipeline:
@@ -47,6 +94,7 @@ class LocalPipeline:
         redis_url: A server of the user's; None starts an embedded one.
         num_encoders: Encoder workers.
         gateway: Whether to serve events over HTTP.
+        stopping: Whether the user wants to stop: then starting is given up.
     """
 
     def __init__(
@@ -58,6 +106,7 @@ class LocalPipeline:
         redis_url: str | None,
         num_encoders: int,
         gateway: bool,
+        stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self._settings = settings
         self._specs = specs
@@ -67,6 +116,9 @@ class LocalPipeline:
         self._gateway = gateway
         self._stack = contextlib.ExitStack()
         self._groups: list[list[Worker]] = []
+        self._stopping = stopping
+        self._server: EmbeddedValkey | None = None
+        self._read_logs: dict[str, int] = {}
         self.client: redis.Redis
         self.redis_url = ""
         self.events_cursor = "0-0"
@@ -114,22 +166,45 @@ class LocalPipeline:
         Raises:
             WorkerFailed: It crashes again and again.
         """
+        if self._server is not None and not self._server.running:
+            raise TransportError("embedded Valkey: it ended; see its log", retryable=False)
+        self._lock.renew()
+        for worker in self.workers:
+            if worker.exit_code is None:
+                worker.poll_ready()
         dead = [worker for worker in self.workers if worker.exit_code is not None]
-        for worker in dead:
-            worker.restart()
-        return [worker.name for worker in dead]
+        return [worker.name for worker in dead if worker.restart()]
+
+    def new_errors(self) -> list[str]:
+        """What workers have logged as errors since the last call."""
+        found = []
+        for worker in self.workers:
+            with worker.log_path.open("rb") as log:
+                log.seek(self._read_logs.get(worker.name, 0))
+                lines = log.readlines()
+                self._read_logs[worker.name] = log.tell()
+            for line in lines:
+                with contextlib.suppress(msgspec.MsgspecError):  # a line of a library
+                    entry = msgspec.json.decode(line, type=dict[str, Any])
+                    if entry.get("level") == "error":
+                        told = entry.get("detail") or entry.get("error") or entry.get("event")
+                        found.append(
+                            " ".join(filter(None, (worker.name, entry.get("stream"), told)))
+                        )
+        return found
 
     def _start(self) -> None:
         if self._redis_url is None:
-            server = self._stack.enter_context(EmbeddedValkey())
+            server = self._server = self._stack.enter_context(EmbeddedValkey())
             self.redis_url, self.log_directory = server.url, server.directory
             self.server_pid = server.pid
         else:
-            directory = tempfile.TemporaryDirectory(prefix="streamer-")
-            self.log_directory = Path(self._stack.enter_context(directory))
-            self.redis_url = self._redis_url
+            directory = RunDirectory()
+            self._stack.callback(directory.close)
+            self.redis_url, self.log_directory = self._redis_url, directory.path
         self.client = connect(self.redis_url)
         self._stack.callback(self.client.close)
+        self._lock = RunLock(self.client)
         self._register()
         with redis_errors("read events"):
             last: Any = self.client.xrevrange(Keys().events(0), count=1)
@@ -140,11 +215,28 @@ class LocalPipeline:
             worker.start()
         deadline = time.monotonic() + READY_SECONDS
         for worker in self.workers:
-            worker.wait_ready(deadline=deadline)
+            while not worker.poll_ready(timeout_seconds=START_TURN_SECONDS):
+                if self._stopping():
+                    return
+                self._lock.renew()
+                if time.monotonic() > deadline:
+                    raise WorkerFailed(f"{worker.name}: not ready in time", exit_code=1)
+        self._pin_gateway_port()
+
+    def _pin_gateway_port(self) -> None:
+        """Should the gateway crash, it is to come back where its clients know it."""
+        for worker in self.workers:
+            if worker.ready is not None and worker.ready.port is not None:
+                worker.arguments = [*worker.arguments, "--set", f"gateway.port={worker.ready.port}"]
 
     def _register(self) -> None:
         registry = StreamRegistry(self.client, keys=Keys(self._settings.redis.partitions))
+        self._lock.acquire()
+        self._stack.callback(self._lock.release)
         ours = {spec.stream_id for spec in self._specs}
+        for stream_id, entry in registry.entries().items():
+            if entry.run:  # of a run that crashed: its lock is ours now
+                registry.remove(stream_id)
         foreign = sorted(registry.entries().keys() - ours)
         if foreign:
             raise ConfigError(
@@ -152,12 +244,20 @@ class LocalPipeline:
                 "another one, or `streamer worker` to share it"
             )
         for spec in self._specs:
-            registry.put(spec.stream_id, msgspec.json.encode(spec))
-            self._stack.callback(registry.remove, spec.stream_id)
+            registry.put(spec.stream_id, msgspec.json.encode(spec), run=True)
+        self._stack.callback(self._unregister, registry)
+
+    def _unregister(self, registry: StreamRegistry) -> None:
+        with contextlib.suppress(TransportError):  # then the next run does it
+            for spec in self._specs:
+                registry.remove(spec.stream_id)
 
     def _make_workers(self) -> list[list[Worker]]:
         settings = self._settings.model_dump()
         settings["redis"]["url"] = self.redis_url
+        # All of them on one machine: each finds a port of its own, and stops within its share.
+        settings["metrics"] = {"host": "127.0.0.1", "port": 0}
+        settings["drain_seconds"] = STOP_SECONDS / 5
         config = self.log_directory / f"settings-{secrets.token_hex(4)}.json"
         # The URL may hold a password.
         descriptor = os.open(config, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -1,73 +1,29 @@
-"""The command `streamer`."""
+"""The command `streamer`: from the first import on, an interruption ends it quietly."""
 
 from __future__ import annotations
 
-import os
 import sys
-
-import typer
-
-from streamer import __version__
-from streamer.cli.config import config_app
-from streamer.cli.doctor import doctor
-from streamer.cli.events import events_app
-from streamer.cli.fit import fit
-from streamer.cli.run import demo, run
-from streamer.cli.sources import sources_app
-from streamer.cli.worker import worker
-from streamer.core.errors import ConfigError, StreamerError
-from streamer.runtime.supervisor import WorkerFailed
-
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Watches live cameras and says, online, what is happening now.",
-)
-app.command("run")(run)
-app.command("demo")(demo)
-app.command("worker", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
-    worker
-)
-app.command("fit")(fit)
-app.command("doctor")(doctor)
-app.add_typer(events_app, name="events")
-app.add_typer(sources_app, name="sources")
-app.add_typer(config_app, name="config")
-
-
-@app.callback(invoke_without_command=True)
-def root(
-    *, version: bool = typer.Option(False, "--version", help="Print the version and exit.")
-) -> None:
-    """Options of the command itself."""
-    if version:
-        print(__version__)
-        raise typer.Exit
 
 
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 failed, 2 asked wrongly, 130 interrupted."""
     try:
-        app()
-    except ConfigError as error:
-        _fail(error, 2)
-    except WorkerFailed as error:
-        _fail(error, error.exit_code)
-    except StreamerError as error:
-        _fail(error, 1)
+        _run()
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:
-        # The reader of our output has gone. Python would complain once more when flushing at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
 
 
-def _fail(error: StreamerError, code: int) -> None:
-    print(f"streamer: {error}", file=sys.stderr)
-    sys.exit(code)
+def _run() -> None:
+    from streamer.cli.app import app
+    from streamer.core.errors import ConfigError, StreamerError
+    from streamer.runtime.supervisor import WorkerFailed
+
+    try:
+        app()
+    except StreamerError as error:
+        print(f"streamer: {error}", file=sys.stderr)
+        code = error.exit_code if isinstance(error, WorkerFailed) else 1
+        sys.exit(2 if isinstance(error, ConfigError) else code)
 
 
 if __name__ == "__main__":

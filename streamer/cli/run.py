@@ -18,10 +18,11 @@ from streamer.cli.dashboard import Dashboard
 from streamer.cli.lines import event_line
 from streamer.cli.local import LocalPipeline
 from streamer.cli.settings import load_settings
-from streamer.core.errors import ConfigError, StreamerError
+from streamer.core.errors import ConfigError, StreamerError, TransportError
 from streamer.core.event import decode_event
 from streamer.core.feature import StreamStatus
 from streamer.models.bundle import Bundle
+from streamer.sources.credentials import redact
 from streamer.sources.grammar import expand_sources
 from streamer.transport.connection import Keys, redis_errors
 
@@ -129,6 +130,7 @@ def _watch(
             redis_url=redis_url,
             num_encoders=num_encoders,
             gateway=gateway,
+            stopping=lambda: bool(stopping),
         )
         with pipeline:
             view = _View(pipeline, [spec.stream_id for spec in specs], as_json=as_json)
@@ -146,17 +148,34 @@ def _follow(
 ) -> None:
     end = None if seconds is None else time.monotonic() + seconds
     scrape_at = 0.0
+    lost = False
     while not stopping and not view.over():
         now = time.monotonic()
         if end is not None and now >= end:
             return
         wait = TURN_SECONDS if end is None else min(TURN_SECONDS, end - now)
-        view.turn(wait)
-        for name in pipeline.restart_dead():
-            view.say(f"{name} crashed and was started again")
+        try:
+            view.turn(wait)
+            for name in pipeline.restart_dead():
+                view.say(f"{name} crashed and was started again")
+            lost = False
+        except TransportError as error:
+            if not error.retryable:
+                raise
+            if not lost:
+                view.say(f"{error}; trying again")
+            lost = True
+            pipeline.client.connection_pool.disconnect()
+            time.sleep(wait)
+        except BrokenPipeError:
+            # The reader of our output has gone; Python would complain when flushing at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return
         if now >= scrape_at:
             scrape_at = now + SCRAPE_SECONDS
             view.refresh()
+            for error in pipeline.new_errors():
+                view.say(error)
 
 
 class _View:
@@ -166,7 +185,7 @@ class _View:
         self._pipeline = pipeline
         self._as_json = as_json
         self._dashboard = Dashboard(stream_ids)
-        self._console = Console(highlight=False, soft_wrap=True)
+        self._console = Console(highlight=False, soft_wrap=True, markup=False)
         self._cursor = pipeline.events_cursor
         self._events_key = Keys().events(0)
         self._stack = contextlib.ExitStack()
@@ -183,6 +202,7 @@ class _View:
                 else ""
             )
         )
+        self._console.print(f"redis: {redact(self._pipeline.redis_url)}")
         if self._console.is_terminal:
             live = Live(console=self._console, auto_refresh=False, transient=False)
             self._live = self._stack.enter_context(live)
@@ -193,9 +213,11 @@ class _View:
         if not self._as_json and self._live is None:
             self._console.print(self._dashboard.table())
 
-    def turn(self, timeout_seconds: float) -> None:
-        """Show events as they come."""
+    def turn(self, timeout_seconds: float) -> int:
+        """Show events as they come. Returns how many."""
+        shown = 0
         for event, text in self._read(timeout_seconds):
+            shown += 1
             self._dashboard.take(event)
             if self._as_json:
                 sys.stdout.write(text + "\n")
@@ -205,6 +227,7 @@ class _View:
             sys.stdout.flush()
         elif self._live is not None:
             self._live.update(self._dashboard.table(), refresh=True)
+        return shown
 
     def refresh(self) -> None:
         """Read the workers' metrics."""
@@ -213,7 +236,9 @@ class _View:
 
     def drain(self) -> None:
         """Show what the workers said while stopping."""
-        self.turn(0.0)
+        with contextlib.suppress(BrokenPipeError):
+            while self.turn(0.0):
+                pass
 
     def say(self, text: str) -> None:
         """Tell the user something, on stderr."""

@@ -29,4 +29,4 @@ def worker(
     """
     # The process becomes the worker: signals reach it directly, and nothing of the command line
     # stays in memory.
-    os.execv(sys.executable, [sys.executable, "-m", f"workers.{role}", *context.args])
+    os.execv(sys.executable, [sys.executable, "-P", "-m", f"workers.{role}", *context.args])

@@ -19,7 +19,9 @@ class RedisSettings(_Section):
     max_unread_entries: int = Field(
         3_000, ge=10, description="Unread feature entries per stream at which the log is full."
     )
-    max_events: int = Field(1_000_000, ge=1_000, description="Events kept per partition.")
+    max_events: int = Field(
+        100_000, ge=1_000, description="Events kept per partition: about 1 kB each."
+    )
 
 
 class IngestSettings(_Section):
@@ -86,6 +88,9 @@ class Settings(_Section):
     """All settings."""
 
     bundle: str = Field("workcell", description="A shipped bundle's name, or a folder.")
+    drain_seconds: float = Field(
+        4.0, gt=0, description="From the stop signal to the exit: what is in flight is finished."
+    )
     redis: RedisSettings = RedisSettings()
     ingest: IngestSettings = IngestSettings()
     encoder: EncoderSettings = EncoderSettings()

@@ -47,8 +47,8 @@ class Health:
 
     @property
     def alive(self) -> bool:
-        """False when the loop is stuck."""
-        return time.monotonic() - self._beat < STUCK_AFTER_SECONDS
+        """False when the loop is stuck. Starting may take its time: a model is loaded."""
+        return self.phase is Phase.STARTING or time.monotonic() - self._beat < STUCK_AFTER_SECONDS
 
     @property
     def ready(self) -> bool:
@@ -87,7 +87,7 @@ class HealthServer:
             ) from error
         self.port = self._server.server_port
         self._thread = threading.Thread(
-            target=self._server.serve_forever, name="health", daemon=True
+            target=self._server.serve_forever, args=(0.05,), name="health", daemon=True
         )
 
     def __enter__(self) -> Self:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import selectors
 import signal
 import socket
 import subprocess
@@ -17,6 +16,7 @@ import msgspec
 
 from streamer.core.errors import StreamerError
 from streamer.runtime.worker import Ready
+from streamer.sources.credentials import CREDENTIALS_VARIABLE_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -81,6 +81,7 @@ class Worker:
             self._process = subprocess.Popen(
                 [
                     sys.executable,
+                    "-P",  # a redis.py lying beside the videos must not become our module
                     "-m",
                     self.module,
                     *self.arguments,
@@ -104,31 +105,43 @@ class Worker:
         Raises:
             WorkerFailed: It ended first, or the deadline passed.
         """
-        assert self._lifeline is not None
-        line = b""
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._lifeline, selectors.EVENT_READ)
-            while not line.endswith(b"\n"):
-                if not selector.select(max(0.0, deadline - time.monotonic())):
-                    raise WorkerFailed(f"{self.name}: not ready in time{self.why()}", exit_code=1)
-                received = self._lifeline.recv(4096)
-                if not received:
-                    assert self._process is not None
-                    code = self._process.wait()
-                    raise WorkerFailed(
-                        f"{self.name}: {self.why()}", exit_code=2 if code == 2 else 1
-                    )
-                line += received
-        self.ready = msgspec.json.decode(line, type=Ready)
+        while not self.poll_ready(timeout_seconds=max(0.0, deadline - time.monotonic())):
+            if time.monotonic() > deadline:
+                raise WorkerFailed(f"{self.name}: not ready in time: {self.why()}", exit_code=1)
 
-    def restart(self) -> None:
-        """Start it again after a crash.
+    def poll_ready(self, *, timeout_seconds: float = 0.0) -> bool:
+        """Whether it is ready; waits at most so long for its word.
+
+        Raises:
+            WorkerFailed: It ended before it was.
+        """
+        if self.ready is not None or self._lifeline is None:
+            return self.ready is not None
+        self._lifeline.settimeout(timeout_seconds)
+        try:
+            received = self._lifeline.recv(4096)
+        except (TimeoutError, BlockingIOError):
+            return False
+        except ConnectionResetError:
+            received = b""
+        if not received:
+            assert self._process is not None
+            code = self._process.wait()
+            raise WorkerFailed(f"{self.name}: {self.why()}", exit_code=2 if code == 2 else 1)
+        # Its word is one short line, written at once.
+        self.ready = msgspec.json.decode(received, type=Ready)
+        return True
+
+    def restart(self) -> bool:
+        """Start it again after a crash; False if it is too early for one that crashed just now.
 
         Raises:
             WorkerFailed: It has crashed too often.
         """
         now = time.monotonic()
         self._restarts = [at for at in self._restarts if now - at < RESTART_WINDOW_SECONDS]
+        if self._restarts and now - self._restarts[-1] < 2.0 ** len(self._restarts) / 2:
+            return False
         if len(self._restarts) >= MAX_RESTARTS:
             raise WorkerFailed(
                 f"{self.name}: ended {MAX_RESTARTS} times in {RESTART_WINDOW_SECONDS:.0f} s: "
@@ -138,6 +151,7 @@ class Worker:
         self._restarts.append(now)
         self._hang_up()
         self.start()
+        return True
 
     def why(self) -> str:
         """Its last word, for people."""
@@ -173,7 +187,11 @@ class Worker:
 
 def child_environment() -> dict[str, str]:
     """This environment without our settings: workers get those resolved, in a file."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("STREAMER_")}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("STREAMER_") or name.startswith(CREDENTIALS_VARIABLE_PREFIX)
+    }
 
 
 def stop_in_order(workers: Sequence[Sequence[Worker]], *, seconds: float) -> None:

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 TURN_SECONDS = 0.25
 """Longest time a turn may wait: how soon a stop is noticed."""
 
-DRAIN_SECONDS = 4.0
-"""Shared by all that happens between the stop signal and the exit."""
-
 MAX_FAILED_TURNS = 20
 """Turns in a row that may fail before the worker gives up and lets its supervisor act."""
 
@@ -105,8 +102,10 @@ class Stop:
         """Ask to stop when the other end of `fd` closes: the supervisor is gone."""
 
         def watch() -> None:
-            while os.read(fd, 64):
-                pass
+            # A supervisor that was killed with our word unread shows as a reset, not as an end.
+            with contextlib.suppress(OSError):
+                while os.read(fd, 64):
+                    pass
             self.event.set()
 
         threading.Thread(target=watch, name="lifeline", daemon=True).start()
@@ -123,6 +122,7 @@ def serve(
     metrics_host: str,
     metrics_port: int,
     lifeline_fd: int | None,
+    drain_seconds: float,
 ) -> int:
     """Run a service until it is told to stop.
 
@@ -133,6 +133,7 @@ def serve(
         metrics_host: Where to serve them.
         metrics_port: Port; 0 takes a free one.
         lifeline_fd: A socket to the supervisor: ready is told there, its end means stop.
+        drain_seconds: Shared by all that happens between the stop signal and the exit.
 
     Returns:
         The exit code: 0 after a stop, 1 after a failure, 2 if it was asked for what can't be.
@@ -158,7 +159,7 @@ def serve(
                 os.write(lifeline_fd, msgspec.json.encode(ready) + b"\n")
             _turns(service, health, stop.event, log.warning)
             health.phase = Phase.DRAINING
-            service.drain(deadline_seconds=DRAIN_SECONDS)
+            service.drain(deadline_seconds=drain_seconds)
         except StreamerError as error:
             health.phase = Phase.FAILED
             log.error("failed", error=str(error))

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from streamer.core.state import Commit
 
-MAX_EVENTS = 1_000_000
-"""Events kept per partition unless configured: about 1 GB at 1 kB each."""
+MAX_EVENTS = 100_000
+"""Events kept per partition unless configured: about 100 MB at 1 kB each."""
 
 
 class RedisCheckpointStore:

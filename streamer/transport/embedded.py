@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import fcntl
 import os
-import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -18,6 +15,7 @@ from typing import TYPE_CHECKING, Self
 import redis
 
 from streamer.core.errors import TransportError
+from streamer.transport.rundir import RunDirectory, runtime_directory
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -27,15 +25,6 @@ _PR_SET_PDEATHSIG = 1
 _POLL_SECONDS = 0.01
 _MAX_SOCKET_PATH_BYTES = 107  # of sockaddr_un on Linux
 _SOCKET = "valkey.sock"
-_LOCK = "lock"
-
-
-def runtime_directory() -> Path:
-    """Where the sockets of this user's runs are."""
-    base = os.environ.get("XDG_RUNTIME_DIR")
-    if base:
-        return Path(base) / "streamer"
-    return Path(tempfile.gettempdir()) / f"streamer-{os.getuid()}"
 
 
 def running_urls() -> list[str]:
@@ -62,17 +51,6 @@ def _answers(path: Path) -> bool:
         return probe.connect_ex(str(path)) == 0
 
 
-def _sweep(base: Path) -> None:
-    """Remove directories whose owner is gone: nobody holds their lock."""
-    for directory in base.glob("run-*"):
-        with contextlib.suppress(FileNotFoundError), (directory / _LOCK).open("rb") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            shutil.rmtree(directory, ignore_errors=True)
-
-
 class EmbeddedValkey:
     """Runs while entered, in memory only. Dies with the thread that started it, however it dies.
 
@@ -83,18 +61,12 @@ class EmbeddedValkey:
 
     def __init__(self, options: dict[str, str] | None = None, *, binary: str | None = None) -> None:
         self._binary = binary
-        base = runtime_directory()
-        base.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _sweep(base)
-        nameless = Path(tempfile.mkdtemp(prefix=".run-", dir=base))
-        # It gets its name only when it is locked: a sweeper would take it for a dead one.
-        self._lock = (nameless / _LOCK).open("wb")
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        self.directory = nameless.rename(base / nameless.name.removeprefix("."))
+        self._run_directory = RunDirectory()
+        self.directory = self._run_directory.path
         self.url = f"unix://{self.directory / _SOCKET}"
         self._options = {
             "port": "0",
-            "unixsocket": str(self.directory / "valkey.sock"),
+            "unixsocket": str(self.directory / _SOCKET),
             "unixsocketperm": "700",
             "dir": str(self.directory),
             "logfile": str(self.directory / "valkey.log"),
@@ -107,10 +79,16 @@ class EmbeddedValkey:
         if path_bytes > _MAX_SOCKET_PATH_BYTES:
             self.stop()
             raise TransportError(
-                f"embedded Valkey: {base}: the path of a socket can have {_MAX_SOCKET_PATH_BYTES} "
-                f"bytes, this one would have {path_bytes}; set XDG_RUNTIME_DIR to a shorter one",
+                f"embedded Valkey: {self.directory}: a socket's path can have "
+                f"{_MAX_SOCKET_PATH_BYTES} bytes, this one would have {path_bytes}; set "
+                "XDG_RUNTIME_DIR to a shorter one",
                 retryable=False,
             )
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and lives."""
+        return self._process is not None and self._process.poll() is None
 
     @property
     def pid(self) -> int:
@@ -149,8 +127,7 @@ class EmbeddedValkey:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        shutil.rmtree(self.directory, ignore_errors=True)
-        self._lock.close()
+        self._run_directory.close()
 
     def kill(self) -> None:
         """SIGKILL, as a crash would. Its files stay."""

@@ -19,10 +19,12 @@ class StreamEntry(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         slot: A small number of its own, by which encoder workers share the streams evenly.
         source: JSON of the source, without credentials.
+        run: Whether a `streamer run` wants it, for as long as it lives.
     """
 
     slot: int
     source: msgspec.Raw
+    run: bool = False
 
 
 class StreamRegistry:
@@ -48,13 +50,13 @@ class StreamRegistry:
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise TransportError(f"{self._key}: unreadable entry ({error})") from error
 
-    def put(self, stream_id: str, source: bytes) -> None:
+    def put(self, stream_id: str, source: bytes, *, run: bool = False) -> None:
         """Want a source; one of that name is replaced and keeps its slot."""
         entries = self.entries()
         taken = {entry.slot for entry in entries.values()}
         known = entries.get(stream_id)
         slot = known.slot if known else next(n for n in range(len(taken) + 1) if n not in taken)
-        value = msgspec.json.encode(StreamEntry(slot=slot, source=msgspec.Raw(source)))
+        value = msgspec.json.encode(StreamEntry(slot=slot, source=msgspec.Raw(source), run=run))
         with redis_errors("write stream"):
             self._client.hset(self._key, stream_id, value)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from streamer.core.event import Event
     from streamer.sources.workcell import Truth
 
-COMMAND = (sys.executable, "-m", "streamer.cli.main")
+COMMAND = (sys.executable, "-P", "-m", "streamer.cli.main")
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -10,7 +11,7 @@ import time
 import pytest
 
 from streamer import Pipeline
-from streamer.core.event import EventType, GapData, StatusData
+from streamer.core.event import EventType, GapData, StatusData, decode_event
 from streamer.core.ledger import Ledger
 from streamer.sources.recording import record
 from tests.e2e.conftest import left_behind
@@ -248,3 +249,92 @@ def test_a_second_run_on_the_same_redis_goes_on_and_repeats_nothing(streamer, va
         range(second[0].number, second[0].number + len(second))
     )
     assert not {e.id for e in first} & {e.id for e in second}
+
+
+def test_a_second_run_at_the_same_time_is_refused(start, streamer, valkey):
+    first = start("run", "synthetic:workcell?fps=10", "--json", "--redis", valkey.url)
+    assert first.stdout is not None
+    first.stdout.readline()
+    second = streamer("run", "synthetic:workcell?fps=10", "--redis", valkey.url)
+    assert second.code == 2
+    assert "another `streamer run`" in second.stderr
+    assert "streamer" in first.stdout.readline()  # undisturbed
+    first.send_signal(signal.SIGINT)
+    _, stderr = first.communicate(timeout=20)
+    assert (first.returncode, stderr) == (0, "")
+
+
+def test_stopping_ends_what_is_open(start):
+    process = start("run", "synthetic:workcell?fps=10", "--json", "--no-gateway")
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if "streamer.phase.transition" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    rest, stderr = process.communicate(timeout=20)
+    assert stderr == ""
+    events = [decode_event(line) for line in lines + rest.splitlines()]
+    assert events[-1].data.state == "ended"
+    assert events[-1].data.reason == "stopped"
+    left = [e for e in events if e.type is EventType.PHASE_TRANSITION][-1]
+    assert left.data.label is None
+    assert left.data.previous.segment.end_reason == "stream_ended"
+
+
+def test_an_interruption_while_it_starts_is_quiet_and_quick(start):
+    process = start("run", "synthetic:workcell?fps=10", "--json")
+    time.sleep(1.0)  # somewhere between the first import and the first event
+    begun = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=20)
+    assert time.monotonic() - begun < 5
+    assert stderr == ""
+
+
+def test_a_reader_that_goes_away_ends_it_quietly(start):
+    process = start("run", "synthetic:workcell?fps=10", "--json")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(timeout=30) == 0
+    assert process.stderr.read() == ""
+
+
+def test_a_killed_encoder_is_started_again_and_dies_with_the_command(start, room):
+    process = start("run", "synthetic:workcell?fps=10", "--json")
+    assert process.stdout is not None
+    process.stdout.readline()
+    pids = [int(name.split()[1]) for name in left_behind(room) if "workers.encoder" in name]
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    assert process.stderr is not None
+    told = sorted(process.stderr.readline() for _ in pids)
+    assert all("crashed and was started again" in line for line in told)
+    # It works again: an event whose gap says what was missed, or simply the next one.
+    assert process.stdout.readline()
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 10
+    while any("process" in name for name in left_behind(room)) and time.monotonic() < deadline:
+        process.poll()
+    assert not any("process" in name for name in left_behind(room))
+    swept = start("run", "synthetic:workcell?fps=10&seconds=1", "--json")
+    swept.communicate(timeout=60)
+
+
+def test_code_lying_beside_the_videos_is_not_run(tmp_path, monkeypatch, streamer):
+    (tmp_path / "redis.py").write_text("raise RuntimeError('shadowed')\n")
+    monkeypatch.chdir(tmp_path)
+    done = streamer("run", "synthetic:workcell?fps=10&seconds=1", "--json", "--no-gateway")
+    assert done.code == 0, done.stderr
+
+
+def test_settings_for_one_worker_do_not_break_a_run_of_all(streamer):
+    done = streamer(
+        "run", "synthetic:workcell?fps=10&seconds=1", "--json", "--no-gateway",
+        STREAMER_METRICS__PORT="9188",
+    )  # fmt: skip
+    assert done.code == 0, done.stderr
