@@ -174,8 +174,8 @@ def _follow(
         if now >= scrape_at:
             scrape_at = now + SCRAPE_SECONDS
             view.refresh()
-            for error in pipeline.new_errors():
-                view.say(error)
+            for told in pipeline.new_errors():
+                view.say(told)
 
 
 class _View:
