@@ -28,12 +28,14 @@ class LoopResult:
 
     Attributes:
         cpu_ms: CPU milliseconds per analysed frame, whole process.
+        frames_per_second: Of all cameras.
         frames: Analysed.
         dropped: Overwritten before they were encoded.
         ages: Seconds from the decoded frame to its outputs.
     """
 
     cpu_ms: float = 0.0
+    frames_per_second: float = 0.0
     frames: int = 0
     dropped: int = 0
     ages: list[float] = field(default_factory=list)
@@ -91,6 +93,7 @@ def run(url: str, *, cameras: int, seconds: float, bundle: Bundle) -> LoopResult
             hidden[:, n], cell[:, n] = new_hidden[:, n], new_cell[:, n]
             result.ages.append(now - decoded_at)
     result.frames = len(result.ages)
+    result.frames_per_second = result.frames / seconds
     result.cpu_ms = (time.process_time() - begun) * 1e3 / max(1, result.frames)
     stop.set()
     for thread in threads:

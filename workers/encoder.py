@@ -28,7 +28,7 @@ from streamer.telemetry.observer import (
     FramesDropped,
     InputRefused,
 )
-from streamer.transport.connection import Keys, connect
+from streamer.transport.connection import Keys, Threads, connect
 from streamer.transport.frames import RedisFrameReceiver
 from streamer.transport.pixels import PixelReader
 from streamer.transport.redis import RedisStreamLog
@@ -51,7 +51,10 @@ LINGER_SECONDS = 10.0
 
 
 MAX_WAITING_LIVE_FRAMES = 2
-"""Frames of one live camera that may wait for a batch: two absorb the jitter of a network."""
+"""Frames of one live camera that may wait for a batch: two absorb the jitter of a network.
+
+Once more than a batch waits it is one: the encoder is too slow, and waiting only ages them.
+"""
 
 
 class EncoderService:
@@ -103,7 +106,7 @@ class EncoderService:
         # The largest batch too, so that all memory is taken now and not under load.
         for size in (1, max_size):
             self._encoder.encode(self._images[:size])
-        self._client = connect(self._settings.redis.url)
+        self._client = connect(self._settings.redis.url, threads=Threads.ONE)
         self._registry = StreamRegistry(self._client, keys=self._keys)
         self._receiver = RedisFrameReceiver(self._client, keys=self._keys, pixels=PixelReader())
         self._log = RedisStreamLog(
@@ -176,8 +179,10 @@ class EncoderService:
             self._count_hole(item.stamp)
             self._batcher.add(stream_id, item, now_ns=now_ns)
             # Latest wins: when the encoder is behind, waiting longer would only make it all older.
+            behind = len(self._batcher) > len(self._images)
+            keep = 1 if behind else MAX_WAITING_LIVE_FRAMES
             for dropped in self._batcher.drop_oldest(
-                stream_id, keep=MAX_WAITING_LIVE_FRAMES, droppable=_is_live_frame
+                stream_id, keep=keep, droppable=_is_live_frame
             ):
                 overtaken[stream_id] = cast("FrameHandle", dropped).position
                 self._drop(stream_id, DropReason.OVERWRITTEN, 1)

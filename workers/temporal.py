@@ -27,7 +27,7 @@ from streamer.telemetry.observer import (
     EventCommitted,
     InputRefused,
 )
-from streamer.transport.connection import Keys, connect
+from streamer.transport.connection import Keys, Threads, connect
 from streamer.transport.redis import RedisInputReader
 from streamer.transport.registry import StreamRegistry
 from streamer.transport.transport import Unreadable
@@ -87,7 +87,7 @@ class TemporalService:
             self._bundle, rows=temporal.rows, backend=temporal.backend
         )
         self._stage = TemporalStage(self._bundle, self._model)
-        self._client = connect(self._settings.redis.url)
+        self._client = connect(self._settings.redis.url, threads=Threads.ONE)
         self._registry = StreamRegistry(self._client, keys=self._keys)
         self._reader = RedisInputReader(self._client, keys=self._keys)
         self._store = RedisCheckpointStore(
