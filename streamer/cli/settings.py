@@ -126,7 +126,8 @@ def _explain(error: ValidationError, file: Path) -> str:
     for problem in error.errors():
         key = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
-            lines.append(f"config: unknown key {key!r}{_near(key, known_keys())} (see {file})")
+            where = f" (see {file})" if file.exists() else ""
+            lines.append(f"config: unknown key {key!r}{_near(key, known_keys())}{where}")
         else:
             lines.append(f"config: {key}: {problem['msg']}, found {redact(repr(problem['input']))}")
     return "; ".join(lines)

@@ -100,17 +100,17 @@ def connect(url: str, *, threads: Threads = Threads.MANY) -> redis.Redis:
         TransportError: Nobody answers, or the server is too old for functions.
     """
     try:
-        client = redis.Redis.from_url(
-            url,
-            retry=Retry(NoBackoff(), 0),
-            retry_on_error=[],
-            socket_timeout=SOCKET_TIMEOUT_SECONDS,
-            socket_connect_timeout=SOCKET_TIMEOUT_SECONDS,
-            protocol=2,
-            single_connection_client=threads is Threads.ONE,
-        )
         # An unknown option of the URL shows only when the first connection is made.
         with redis_errors("connect"):
+            client = redis.Redis.from_url(
+                url,
+                retry=Retry(NoBackoff(), 0),
+                retry_on_error=[],
+                socket_timeout=SOCKET_TIMEOUT_SECONDS,
+                socket_connect_timeout=SOCKET_TIMEOUT_SECONDS,
+                protocol=2,
+                single_connection_client=threads is Threads.ONE,
+            )
             load_functions(client)
     except (ValueError, TypeError):
         # Its message would repeat the URL, password and all.

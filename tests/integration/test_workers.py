@@ -13,7 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from streamer.core.event import EventType, decode_event
-from streamer.runtime.supervisor import Worker, child_environment
+from streamer.runtime.supervisor import Worker, WorkerFailed, child_environment
 from streamer.sources.grammar import expand_sources
 from streamer.transport.connection import Keys, connect
 from streamer.transport.registry import StreamRegistry
@@ -43,7 +43,11 @@ class Farm:
         return started
 
     def _worker(self, role, settings):
-        values = {"redis.url": self.url, **{k.replace("__", "."): v for k, v in settings.items()}}
+        values = {
+            "redis.url": self.url,
+            "gateway.port": 0,
+            **{k.replace("__", "."): v for k, v in settings.items()},
+        }
         arguments = []
         for key, value in values.items():
             arguments += ["--set", f"{key}={value}"]
@@ -214,22 +218,34 @@ def test_frames_can_travel_inside_redis(farm):
     farm.wait_for(lambda: any(e.type is EventType.PHASE_TRANSITION for e in farm.events()))
 
 
-def test_a_worker_that_cannot_start_says_why_in_one_line(farm, tmp_path):
-    worker = farm._worker("encoder", {"encoder__name": "torchvision:nosuch"})
+@pytest.mark.parametrize(
+    ("role", "settings", "expected"),
+    [
+        ("encoder", {"encoder.name": "torchvision:nosuch"}, "nosuch"),
+        ("encoder", {"encoder.shard": "3"}, "encoder.shards"),
+        ("ingest", {"redis.url": "redis://127.0.0.1:1"}, "Connection refused"),
+        ("encoder", {"redis.url": "redis://127.0.0.1:1"}, "Connection refused"),
+        ("temporal", {"redis.url": "redis://127.0.0.1:1"}, "Connection refused"),
+        ("gateway", {"redis.url": "redis://127.0.0.1:1"}, "127.0.0.1:1"),
+        ("temporal", {"redis.url": "redis://:hunter2@127.0.0.1?nonsense=1"}, "redis.url"),
+        ("temporal", {"bundle": "/no/bundle"}, "/no/bundle"),
+        ("ingest", {"ingest.analysis_fps": "-1"}, "analysis_fps"),
+    ],
+)
+def test_a_worker_that_cannot_start_says_why_in_one_line(farm, role, settings, expected):
+    worker = farm._worker(role, {k.replace(".", "__"): v for k, v in settings.items()})
     worker.start()
-    from streamer.runtime.supervisor import WorkerFailed
-
-    with pytest.raises(WorkerFailed, match="nosuch"):
+    with pytest.raises(WorkerFailed, match=expected):
         worker.wait_ready(deadline=time.monotonic() + READY_SECONDS)
-    assert "Traceback" not in worker.log_path.read_text()
+    said = worker.log_path.read_text()
+    assert "Traceback" not in said
+    assert "hunter2" not in said
 
 
 def test_a_taken_metrics_port_is_one_clear_line(farm):
     first = farm.start("temporal")[0]
     worker = farm._worker("temporal", {"metrics__port": first.ready.metrics_port})
     worker.start()
-    from streamer.runtime.supervisor import WorkerFailed
-
     with pytest.raises(WorkerFailed, match=str(first.ready.metrics_port)) as failure:
         worker.wait_ready(deadline=time.monotonic() + READY_SECONDS)
     assert failure.value.exit_code == 2
