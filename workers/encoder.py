@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import defaultdict, deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
-import structlog
 
 from streamer.core.clock import ClockSource
 from streamer.core.errors import ConfigError, ModelError
@@ -19,12 +17,11 @@ from streamer.models.bundle import Bundle
 from streamer.models.encoders.registry import open_encoder
 from streamer.runtime.batcher import Batcher
 from streamer.runtime.clock import SystemClock
+from streamer.runtime.outbox import Outbox
 from streamer.stages.encode import assemble_chunks
 from streamer.telemetry.observer import (
     BatchEncoded,
     DropReason,
-    FeaturesPublished,
-    FeaturesRefused,
     FramesDropped,
     InputRefused,
 )
@@ -33,7 +30,7 @@ from streamer.transport.frames import RedisFrameReceiver
 from streamer.transport.pixels import PixelReader
 from streamer.transport.redis import RedisStreamLog
 from streamer.transport.registry import StreamRegistry
-from streamer.transport.transport import PublishAnswer, Unreadable
+from streamer.transport.transport import Unreadable
 from workers.main import main
 
 if TYPE_CHECKING:
@@ -41,7 +38,7 @@ if TYPE_CHECKING:
     from streamer.core.feature import InputEntry
     from streamer.core.frame import FrameStamp
     from streamer.telemetry.observer import Observer
-    from streamer.transport.transport import FrameHandle, Published
+    from streamer.transport.transport import FrameHandle
 
 ASSIGN_SECONDS = 1.0
 """How often the worker looks which streams are its own."""
@@ -75,8 +72,6 @@ class EncoderService:
         self._keys = Keys(settings.redis.partitions)
         self._bundle = Bundle.load(settings.bundle)
         self._last_seen: dict[str, tuple[int, int]] = {}
-        self._previous: dict[str, int] = {}
-        self._pending: defaultdict[str, deque[InputEntry]] = defaultdict(deque)
         self._mine_until: dict[str, float] = {}
         self._assigned_at = -ASSIGN_SECONDS
 
@@ -109,9 +104,10 @@ class EncoderService:
         self._client = connect(self._settings.redis.url, threads=Threads.ONE)
         self._registry = StreamRegistry(self._client, keys=self._keys)
         self._receiver = RedisFrameReceiver(self._client, keys=self._keys, pixels=PixelReader())
-        self._log = RedisStreamLog(
+        log = RedisStreamLog(
             self._client, keys=self._keys, max_unread=self._settings.redis.max_unread_entries
         )
+        self._outbox = Outbox(log, observer=self._observer, refused=self._make_room)
         self._assign()
 
     def turn(self, *, timeout_seconds: float) -> None:
@@ -119,13 +115,13 @@ class EncoderService:
         if time.monotonic() - self._assigned_at > ASSIGN_SECONDS:
             self._assign()
         due = self._batcher.due_in_seconds(now_ns=time.monotonic_ns())
-        if self._pending:
+        if self._outbox.waiting:
             timeout_seconds = min(timeout_seconds, 0.02)
         self._take_in(timeout_seconds if due is None else min(due, timeout_seconds))
         if self._batcher.due_in_seconds(now_ns=time.monotonic_ns()) == 0.0:
             self._encode(self._batcher.take())
-        elif self._pending:
-            self._publish()
+        elif self._outbox.waiting:
+            self._outbox.publish()
 
     def recover(self) -> None:
         """Connect anew. Unpublished chunks are kept; publishing them again is safe."""
@@ -136,7 +132,7 @@ class EncoderService:
         deadline = time.monotonic() + deadline_seconds
         while time.monotonic() < deadline:
             self._take_in(0.0)
-            if not len(self._batcher) and not self._pending:
+            if not len(self._batcher) and not self._outbox.waiting:
                 return
             self._encode(self._batcher.take())
 
@@ -161,12 +157,14 @@ class EncoderService:
         for stream_id in [s for s, until in self._mine_until.items() if until < now]:
             del self._mine_until[stream_id]
             self._last_seen.pop(stream_id, None)
-            self._previous.pop(stream_id, None)
+            self._outbox.forget(stream_id)
         self._receiver.assign(set(self._mine_until))
 
     def _take_in(self, timeout_seconds: float) -> None:
         overtaken: dict[str, int] = {}
-        for item in self._receiver.receive(timeout_seconds=timeout_seconds, paused=self._pending):
+        for item in self._receiver.receive(
+            timeout_seconds=timeout_seconds, paused=self._outbox.waiting
+        ):
             now_ns = time.monotonic_ns()
             if isinstance(item, Unreadable):
                 self._observer.observe(InputRefused(item.stream_id, "unreadable", item.reason))
@@ -231,12 +229,10 @@ class EncoderService:
             if isinstance(item, StatusNote):
                 waited = taken.seconds_since(item.ready, otherwise=taken)
                 entries.append(replace(item, ready=taken, frame_wait_seconds=waited))
-        # Notes and frames of one stream were taken in order; their positions say which.
-        for entry in sorted(entries, key=lambda entry: entry.entry_us):
-            self._pending[entry.stream_id].append(entry)
+        self._outbox.add(entries)
         # From here on nothing of the batch can be lost to a connection that breaks.
         published_at = time.monotonic()
-        self._publish()
+        self._outbox.publish()
         if lost:
             self._receiver.done(lost)
         if stamps:
@@ -259,46 +255,11 @@ class EncoderService:
             return False
         return True
 
-    def _publish(self) -> None:
-        """Publish what is pending, one entry of each stream in a call."""
-        while self._pending:
-            entries = [queue[0] for queue in self._pending.values()]
-            answers = self._log.publish(entries, previous=self._previous)
-            progress = False
-            for entry, published in zip(entries, answers, strict=True):
-                progress |= self._take_answer(entry, published)
-            if not progress:
-                return  # all full: their streams are paused until there is room
-
-    def _take_answer(self, entry: InputEntry, published: Published) -> bool:
-        """Act on the log's answer. Returns whether there was progress."""
-        stream_id = entry.stream_id
-        answer = published.answer
-        self._previous[stream_id] = published.last_us
-        if answer is PublishAnswer.FULL:
-            return False
-        if answer is PublishAnswer.GAP:
-            # The log's tail is gone. Going on from what it has leaves a hole in seq, which the
-            # temporal worker states as a gap.
-            self._observer.observe(FeaturesRefused(stream_id, answer.value))
-            return True
-        queue = self._pending[stream_id]
-        queue.popleft()
-        if not queue:
-            del self._pending[stream_id]
-        if answer is PublishAnswer.FENCED:
-            self._observer.observe(FeaturesRefused(stream_id, answer.value))
-            if not isinstance(entry, StatusNote):
-                self._drop(stream_id, DropReason.REFUSED, len(entry))
-            self._receiver.done({stream_id: entry.entry_us})
-        elif not isinstance(entry, StatusNote):
-            self._observer.observe(FeaturesPublished(stream_id, len(entry)))
-        return True
-
     def _drop(self, stream_id: str, reason: DropReason, count: int) -> None:
         self._observer.observe(FramesDropped(stream_id, reason, count))
-        if reason is DropReason.REFUSED:
-            structlog.get_logger().warning("frames refused", stream=stream_id, count=count)
+
+    def _make_room(self, stream_id: str, position: int) -> None:
+        self._receiver.done({stream_id: position})
 
 
 def _is_live_frame(item: FrameHandle | StatusNote) -> bool:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from streamer.core.event import Event
     from streamer.core.ledger import Ledger
     from streamer.core.state import Checkpoint
-    from streamer.stages.temporal import Advanced
+    from streamer.stages.fold import Advanced
     from streamer.telemetry.observer import Observer
     from streamer.transport.transport import LogEntry
 

@@ -1,0 +1,279 @@
+"""One stream's input entries → its new state and events.
+
+The same entries always give the same events and the same state, bit for bit, whatever chunks they
+came in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from streamer.core.clock import ClockSource
+from streamer.core.errors import ModelError
+from streamer.core.event import EndReason, GapPolicy
+from streamer.core.feature import FeatureChunk, StatusNote, StreamStatus
+from streamer.core.ledger import Ledger
+from streamer.core.state import Checkpoint, StreamState
+from streamer.stages.events import EventMaker, Occasion
+from streamer.transport.transport import Unreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from streamer.core.clock import Mark
+    from streamer.core.event import Event
+    from streamer.models.bundle import Bundle
+    from streamer.stages.decode import Decision, Decoder
+    from streamer.transport.transport import LogEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Advanced:
+    """A stream's step: where it started, where it is now, what it said."""
+
+    before: Checkpoint
+    after: Checkpoint
+    events: tuple[Event, ...]
+    frames: tuple[Ledger, ...]
+    """The ledger of each frame folded in, up to `feature_wait_seconds`."""
+
+
+@dataclass(slots=True)
+class Fold:
+    """One stream's fold under way."""
+
+    before: Checkpoint
+    entries: Sequence[LogEntry | Unreadable]
+    decoder: Decoder
+    maker: EventMaker
+    bundle: Bundle
+    taken: Mark
+    state: StreamState = field(init=False)
+    features_D: np.ndarray = field(init=False)
+    _version: bytes = field(init=False)
+    _events: list[Event] = field(init=False, default_factory=list)
+    _frames: Iterator[tuple[FeatureChunk, int]] = field(init=False)
+    _occasion: Occasion = field(init=False)
+    _ledgers: list[Ledger] = field(init=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.state = self.before.state
+        self._version = self.before.version
+        self._frames = self._walk()
+
+    def next_frame(self) -> bool:
+        """Go to the next frame, doing what lies before it. False when there is none."""
+        for chunk, t in self._frames:
+            self.features_D = chunk.features[t]
+            self._occasion = self._at_frame(chunk, t)
+            self._bridge()
+            return True
+        return False
+
+    def take(self, logits_C: np.ndarray, hidden_LH: np.ndarray, cell_LH: np.ndarray) -> None:
+        """Fold in the model's outputs for the current frame."""
+        occasion, state = self._occasion, self.state
+        at = (occasion.seq, occasion.captured_at_ns, occasion.pts_seconds)
+        decoder_state, decisions = self.decoder.decode(
+            state.decoder,
+            logits_C,
+            at=at,
+            step_seconds=max(0.0, occasion.pts_seconds - state.last_pts_seconds),
+        )
+        self.state = replace(
+            state,
+            hidden_LH=hidden_LH,
+            cell_LH=cell_LH,
+            decoder=decoder_state,
+            next_seq=occasion.seq + 1,
+            last_pts_seconds=occasion.pts_seconds,
+            last_captured_ns=occasion.captured_at_ns,
+        )
+        self._ledgers.append(occasion.latency)
+        self._say(decisions)
+
+    def finish(self) -> Advanced:
+        """The step, once every entry is folded in."""
+        position = self.entries[-1].position if self.entries else self.before.position
+        after = Checkpoint(state=self.state, position=position, version=self._version)
+        return Advanced(self.before, after, tuple(self._events), tuple(self._ledgers))
+
+    def _walk(self) -> Iterator[tuple[FeatureChunk, int]]:
+        for entry in self.entries:
+            self._version = next_version(
+                self._version, entry.position, entry.payload, self.bundle.model_id
+            )
+            if isinstance(entry, Unreadable):
+                continue  # what it held is missing from here on: the hole in seq states it
+            match entry.entry:
+                case StatusNote() as note:
+                    self._take_note(note)
+                case FeatureChunk() as chunk:
+                    self._check(chunk)
+                    for t in range(len(chunk)):
+                        yield chunk, t
+
+    def _check(self, chunk: FeatureChunk) -> None:
+        config = self.bundle.config
+        if chunk.encoder_id != config.encoder_id:
+            raise ModelError(
+                f"stream {chunk.stream_id}: bundle {config.name} expects features of encoder "
+                f"{config.encoder_id} ({config.encoder}), found {chunk.encoder_id}; run the "
+                "encoder the bundle was trained with, or a bundle trained with this encoder"
+            )
+        width = chunk.features.shape[1]
+        if width != config.feature_dim:
+            raise ModelError(
+                f"stream {chunk.stream_id}: bundle {config.name} expects features of width "
+                f"{config.feature_dim}, found {width}"
+            )
+
+    def _bridge(self) -> None:
+        """State what lies between the last frame and this one, and apply the gap policy."""
+        occasion, state = self._occasion, self.state
+        if occasion.epoch != state.epoch:
+            if state.epoch:
+                seconds = (occasion.captured_at_ns - state.last_captured_ns) * 1e-9
+                self._close(EndReason.NEW_EPOCH)
+                self._gap(0, occasion.seq, seconds, GapPolicy.RESET, "new_epoch")
+            elif occasion.seq:
+                # The first frames of all never came.
+                self._gap(0, occasion.seq, occasion.pts_seconds, GapPolicy.RESET, "dropped")
+            self._reset(epoch=occasion.epoch, next_seq=occasion.seq)
+        elif occasion.seq > state.next_seq:
+            seconds = occasion.pts_seconds - state.last_pts_seconds
+            hold = seconds <= self.bundle.config.gap.hold_seconds
+            if not hold:
+                self._close(EndReason.GAP)
+            self._gap(
+                state.next_seq,
+                occasion.seq - state.next_seq,
+                seconds,
+                GapPolicy.HOLD if hold else GapPolicy.RESET,
+                "dropped",
+            )
+            if not hold:
+                self._reset(epoch=state.epoch, next_seq=occasion.seq)
+        elif occasion.seq < state.next_seq:
+            raise ModelError(
+                f"stream {state.stream_id}: expected seq {state.next_seq} of epoch {state.epoch}, "
+                f"found {occasion.seq}: the input log is out of order"
+            )
+
+    def _gap(
+        self, first_seq: int, frames: int, seconds: float, policy: GapPolicy, reason: str
+    ) -> None:
+        event = self.maker.of_gap(
+            self._occasion,
+            missing_from_seq=first_seq,
+            missing_frames=frames,
+            seconds=max(0.0, seconds),
+            policy=policy,
+            reason=reason,
+            sequence=self.state.sequence,
+        )
+        self._append(event)
+
+    def _reset(self, *, epoch: int, next_seq: int) -> None:
+        zeros_LH = np.zeros_like(self.state.hidden_LH)
+        self.state = replace(
+            self.state,
+            epoch=epoch,
+            next_seq=next_seq,
+            last_pts_seconds=self._occasion.pts_seconds,
+            hidden_LH=zeros_LH,
+            cell_LH=zeros_LH,
+            decoder=self.decoder.initial(),
+        )
+
+    def _close(self, reason: EndReason) -> None:
+        """End what is open, at the last frame seen and in its epoch."""
+        state = self.state
+        at = (state.next_seq - 1, state.last_captured_ns, state.last_pts_seconds)
+        decoder_state, decisions = self.decoder.close(state.decoder, at=at, reason=reason)
+        self.state = replace(state, decoder=decoder_state)
+        occasion = self._occasion
+        self._occasion = replace(
+            occasion,
+            epoch=state.epoch,
+            seq=at[0],
+            captured_at_ns=at[1],
+            pts_seconds=at[2],
+        )
+        self._say(decisions)
+        self._occasion = occasion
+
+    def _take_note(self, note: StatusNote) -> None:
+        self._occasion = self._at_note(note)
+        if note.status in (StreamStatus.ENDED, StreamStatus.FAILED) and self.state.epoch:
+            self._close(EndReason.STREAM_ENDED)
+        event = self.maker.of_note(note, self._occasion, sequence=self.state.sequence)
+        self._append(event)
+
+    def _at_note(self, note: StatusNote) -> Occasion:
+        state = self.state
+        same_epoch = note.epoch == state.epoch
+        return Occasion(
+            stream_id=note.stream_id,
+            epoch=note.epoch,
+            seq=state.next_seq if same_epoch else 0,
+            pts_seconds=state.last_pts_seconds if same_epoch else 0.0,
+            captured_at_ns=note.noted_at_ns,
+            received_at_ns=note.noted_at_ns,
+            clock=ClockSource.HOST,
+            latency=Ledger(
+                frame_wait_seconds=note.frame_wait_seconds,
+                feature_wait_seconds=self._waited(note.ready),
+            ),
+        )
+
+    def _at_frame(self, chunk: FeatureChunk, t: int) -> Occasion:
+        decode, frame_wait, encode = chunk.latency[t].tolist()
+        return Occasion(
+            stream_id=chunk.stream_id,
+            epoch=chunk.epoch,
+            seq=chunk.first_seq + t,
+            pts_seconds=float(chunk.pts_seconds[t]),
+            captured_at_ns=int(chunk.captured_at_ns[t]),
+            received_at_ns=int(chunk.received_at_ns[t]),
+            clock=chunk.clock,
+            latency=Ledger(
+                decode_seconds=decode,
+                frame_wait_seconds=frame_wait,
+                encode_seconds=encode,
+                feature_wait_seconds=self._waited(chunk.ready),
+            ),
+        )
+
+    def _waited(self, ready: Mark) -> float:
+        return self.taken.seconds_since(ready, otherwise=self.taken)
+
+    def _say(self, decisions: Sequence[Decision]) -> None:
+        for decision in decisions:
+            self._append(
+                self.maker.of_decision(decision, self._occasion, sequence=self.state.sequence)
+            )
+
+    def _append(self, event: Event) -> None:
+        self._events.append(event)
+        self.state = replace(self.state, sequence=self.state.sequence + 1)
+
+
+def next_version(version: bytes, position: int, payload: bytes, model_id: str) -> bytes:
+    """The version after one more entry: a digest chain, so that it names the exact input.
+
+    Args:
+        version: The version before; empty at the start.
+        position: The entry's place in the input log.
+        payload: Its exact bytes.
+        model_id: Who folded it in.
+    """
+    digest = blake2b(version, digest_size=16, person=b"streamer-1")
+    digest.update(position.to_bytes(8, "big"))
+    digest.update(model_id.encode())
+    digest.update(payload)
+    return digest.digest()
