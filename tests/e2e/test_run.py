@@ -235,7 +235,8 @@ def test_credentials_appear_nowhere(streamer):
         "run", "rtsp://admin:hunter2secret@127.0.0.1:1/x", "--json", "--for", "2", "--no-gateway"
     )
     assert "hunter2secret" not in done.stdout + done.stderr
-    assert done.events[-1].data.reason == "refused"
+    reasons = [e.data.reason for e in done.events if isinstance(e.data, StatusData)]
+    assert reasons == ["", "refused", "stopped"]
 
 
 def test_a_second_run_on_the_same_redis_goes_on_and_repeats_nothing(streamer, valkey, tmp_path):
