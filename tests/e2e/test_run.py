@@ -271,7 +271,7 @@ def test_stopping_ends_what_is_open(start):
     lines = []
     for line in process.stdout:
         lines.append(line)
-        if "streamer.phase.transition" in line:
+        if "streamer.phase.transition" in line and '"status":"confirmed"' in line:
             break
     process.send_signal(signal.SIGINT)
     rest, stderr = process.communicate(timeout=20)
