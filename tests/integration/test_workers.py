@@ -17,6 +17,7 @@ from streamer.runtime.supervisor import Worker, WorkerFailed, child_environment
 from streamer.sources.grammar import expand_sources
 from streamer.transport.connection import Keys, connect
 from streamer.transport.registry import StreamRegistry
+from streamer.transport.shm import DIRECTORY, PREFIX
 
 READY_SECONDS = 40
 
@@ -210,12 +211,22 @@ def test_sources_come_and_go_while_it_runs(farm):
     farm.wait_for(lambda: any(e.stream_id == "one" for e in farm.events()))
     farm.want("two=synthetic:workcell?fps=10&seed=4")
     farm.wait_for(lambda: any(e.stream_id == "two" for e in farm.events()))
+    farm.registry.remove("one")
+    farm.wait_for(lambda: _states(farm, "one")[-1:] == ["ended"])
+    assert _states(farm, "one") == ["connecting", "live", "ended"]
+    assert "ended" not in _states(farm, "two")
 
 
 def test_frames_can_travel_inside_redis(farm):
     farm.want("cam=synthetic:workcell?fps=10")
-    farm.start("ingest", "encoder", "temporal", ingest__frame_path="redis")
+    ingest, *_ = farm.start("ingest", "encoder", "temporal", ingest__frame_path="redis")
     farm.wait_for(lambda: any(e.type is EventType.PHASE_TRANSITION for e in farm.events()))
+    assert not list(DIRECTORY.glob(f"{PREFIX}{ingest.pid}-*"))
+
+
+def _states(farm, stream_id):
+    own = [e for e in farm.events() if e.stream_id == stream_id]
+    return [e.data.state for e in own if e.type is EventType.STREAM_STATUS]
 
 
 @pytest.mark.parametrize(
