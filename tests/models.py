@@ -6,6 +6,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from streamer.models.config import GapConfig
+
 PHASES = ("idle", "work", "rest")
 ACTIONS = ("lamp", "door")
 
@@ -49,9 +51,9 @@ def decoder_config(**changes):
     return SimpleNamespace(**(fields | changes))
 
 
-def bundle(**decoder):
+def bundle(*, model_id="sha256:model", gap=None, **decoder):
     return SimpleNamespace(
-        model_id="sha256:model",
+        model_id=model_id,
         config=SimpleNamespace(
             name="test",
             phases=PHASES,
@@ -60,7 +62,8 @@ def bundle(**decoder):
             encoder="test",
             encoder_id="sha256:encoder",
             feature_dim=5,
-            gap=SimpleNamespace(hold_seconds=1.0),
+            num_classes=5,
+            gap=gap or GapConfig(hold_seconds=1.0),
         ),
         decoder=decoder_config(**decoder),
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from streamer.core.clock import ClockSource
-from streamer.core.errors import ConfigError, ModelError
+from streamer.core.errors import ConfigError, ForeignKeysError, ModelError
 from streamer.core.feature import StatusNote
 from streamer.core.frame import FrameBatch
 from streamer.models.bundle import Bundle
@@ -25,7 +25,7 @@ from streamer.telemetry.observer import (
     FramesDropped,
     InputRefused,
 )
-from streamer.transport.connection import Keys, Threads, connect
+from streamer.transport.connection import Keys, Threads, connect, reconnect
 from streamer.transport.frames import RedisFrameReceiver
 from streamer.transport.pixels import PixelReader
 from streamer.transport.redis import RedisStreamLog
@@ -46,6 +46,8 @@ ASSIGN_SECONDS = 1.0
 LINGER_SECONDS = 10.0
 """How long it still looks after one that was removed."""
 
+RETRY_FOREIGN_SECONDS = 10.0
+"""A stream whose frame path is not ours is looked at again so often."""
 
 MAX_WAITING_LIVE_FRAMES = 2
 """Frames of one live camera that may wait for a batch: two absorb the jitter of a network.
@@ -107,7 +109,13 @@ class EncoderService:
         log = RedisStreamLog(
             self._client, keys=self._keys, max_unread=self._settings.redis.max_unread_entries
         )
-        self._outbox = Outbox(log, observer=self._observer, refused=self._make_room)
+        self._outbox = Outbox(
+            log,
+            observer=self._observer,
+            refused=self._make_room,
+            resend_bytes=settings.resend_bytes,
+            resend_seconds=settings.resend_seconds,
+        )
         self._assign()
 
     def turn(self, *, timeout_seconds: float) -> None:
@@ -124,8 +132,9 @@ class EncoderService:
             self._outbox.publish()
 
     def recover(self) -> None:
-        """Connect anew. Unpublished chunks are kept; publishing them again is safe."""
-        self._client.connection_pool.disconnect()
+        """Connect anew. Chunks are kept; publishing them again is safe, and may be needed."""
+        self._outbox.doubt()
+        reconnect(self._client)
 
     def drain(self, *, deadline_seconds: float) -> None:
         """Encode and publish what is here, and what the ingest worker left in the frame path."""
@@ -146,9 +155,12 @@ class EncoderService:
 
     def _assign(self) -> None:
         self._assigned_at = time.monotonic()
+        desired, unreadable = self._registry.read()
+        for stream_id, why in unreadable.items():
+            self._observer.observe(InputRefused(stream_id, "registry", why))
         mine = {
             stream_id
-            for stream_id, entry in self._registry.entries().items()
+            for stream_id, entry in desired.items()
             if entry.slot % self._settings.encoder.shards == self._settings.encoder.shard
         }
         now = time.monotonic()
@@ -162,9 +174,17 @@ class EncoderService:
 
     def _take_in(self, timeout_seconds: float) -> None:
         overtaken: dict[str, int] = {}
-        for item in self._receiver.receive(
-            timeout_seconds=timeout_seconds, paused=self._outbox.waiting
-        ):
+        try:
+            received = self._receiver.receive(
+                timeout_seconds=timeout_seconds, paused=self._outbox.waiting
+            )
+        except ForeignKeysError as error:
+            for stream_id, key in error.key_of.items():
+                why = f"{key}: expected a stream of ours; remove it"
+                self._observer.observe(InputRefused(stream_id, "foreign", why))
+                self._receiver.leave_out(stream_id, seconds=RETRY_FOREIGN_SECONDS)
+            return
+        for item in received:
             now_ns = time.monotonic_ns()
             if isinstance(item, Unreadable):
                 self._observer.observe(InputRefused(item.stream_id, "unreadable", item.reason))

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import sys
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
 
+from streamer.core.errors import TransportError
 from streamer.models.bundle import Bundle
 from streamer.runtime.camera import Camera
 from streamer.runtime.clock import SystemClock
+from streamer.runtime.shares import Shares
 from streamer.sources.grammar import SourceSpec, open_source
 from streamer.stages.ingest import IngestStage
-from streamer.telemetry.observer import InputRefused
-from streamer.transport.connection import Keys, connect
+from streamer.telemetry.observer import (
+    DropReason,
+    FramesDropped,
+    FramesRefused,
+    InputRefused,
+    LeasesChanged,
+)
+from streamer.transport.connection import Keys, connect, reconnect
 from streamer.transport.frames import RedisFrameSender
+from streamer.transport.lease import RedisRoster, watch_leases
 from streamer.transport.pixels import InlinePixels, SharedMemoryPixels
 from streamer.transport.redis import RedisStreamLog
 from streamer.transport.registry import StreamRegistry
@@ -32,8 +43,16 @@ RECONCILE_SECONDS = 1.0
 """How often the desired sources are compared with the running ones."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """A camera, and the registry's entry that it was made from."""
+
+    source: bytes
+    camera: Camera
+
+
 class IngestService:
-    """Runs every desired source."""
+    """Shares the desired sources with others of its kind, and runs its own."""
 
     port = None
 
@@ -44,7 +63,8 @@ class IngestService:
         self._session = secrets.token_hex(8)
         self._keys = Keys(settings.redis.partitions)
         self._bundle = Bundle.load(settings.bundle)
-        self._cameras: dict[str, tuple[bytes, Camera]] = {}
+        self._desired: dict[str, bytes] = {}
+        self._watched: dict[str, _Watched] = {}
         self._unusable: dict[str, bytes] = {}
         self._reconciled_at = -RECONCILE_SECONDS
 
@@ -65,59 +85,112 @@ class IngestService:
             else InlinePixels()
         )
         self._sender = RedisFrameSender(
-            self._client, keys=self._keys, pixels=pixels, num_slots=ingest.frame_slots
+            self._client,
+            keys=self._keys,
+            pixels=pixels,
+            session=self._session,
+            num_slots=ingest.frame_slots,
+        )
+        self._shares = Shares(
+            RedisRoster(self._client, keys=self._keys, role="ingest"),
+            watch_leases(self._client, keys=self._keys),
+            member=self._session,
+            ttl_seconds=ingest.lease_seconds,
         )
         self._reconcile()
+        self._share()
 
     def turn(self, *, timeout_seconds: float) -> None:
-        """Move on what cameras have queued."""
+        """Move on what cameras have queued; see to which cameras are ours."""
         self._flush(timeout_seconds)
         if time.monotonic() - self._reconciled_at > RECONCILE_SECONDS:
             self._reconcile()
+        self._share()
 
     def recover(self) -> None:
-        """Connections are made anew by the client's pool."""
-        self._client.connection_pool.disconnect()
+        """Connect anew; make sure that what was sent is there, and that the leases are ours."""
+        self._sender.doubt()
+        reconnect(self._client)
 
     def drain(self, *, deadline_seconds: float) -> None:
         """Stop the cameras; move on what they had queued."""
         deadline = time.monotonic() + deadline_seconds
-        for _, camera in self._cameras.values():
-            camera.stop()
-        while any(camera.running for _, camera in self._cameras.values()):
+        for watched in self._watched.values():
+            watched.camera.stop()
+        while any(watched.camera.running for watched in self._watched.values()):
             if time.monotonic() > deadline:
                 break
             self._flush(0.02)
         self._flush(0.0)
 
     def close(self) -> None:
-        """Free shared memory and the connection."""
-        for _, camera in self._cameras.values():
-            camera.stop()
+        """Give the leases back, free shared memory and the connection."""
+        for watched in self._watched.values():
+            watched.camera.stop()
+        if hasattr(self, "_shares"):
+            with contextlib.suppress(TransportError):  # then they expire
+                self._shares.leave()
         if hasattr(self, "_sender"):
             self._sender.close()
         if hasattr(self, "_client"):
             self._client.close()
 
     def _flush(self, timeout_seconds: float) -> None:
-        sent = self._sender.flush(timeout_seconds=timeout_seconds)
-        if sent is not None:
-            self._observer.observe(sent)
+        for record in self._sender.flush(timeout_seconds=timeout_seconds):
+            self._observer.observe(record)
+            if isinstance(record, FramesRefused):
+                if record.frames:
+                    self._observer.observe(
+                        FramesDropped(record.stream_id, DropReason.REFUSED, record.frames)
+                    )
+                # Ours by its lease, but not by its session: Redis has forgotten it, or another
+                # worker had the stream for a while. It is opened anew.
+                watched = self._watched.get(record.stream_id)
+                if record.answer == "fenced" and watched is not None:
+                    watched.camera.abandon()
 
     def _reconcile(self) -> None:
         self._reconciled_at = time.monotonic()
-        desired = {
-            stream_id: bytes(entry.source) for stream_id, entry in self._registry.entries().items()
-        }
-        for stream_id, (source, camera) in list(self._cameras.items()):
-            if desired.get(stream_id) != source:
-                camera.stop()
-                # Its successor must wait: two threads would write one ring, and interleave epochs.
-                if not camera.running:
-                    del self._cameras[stream_id]
-        for stream_id, source in desired.items():
-            if stream_id not in self._cameras:
-                self._start(stream_id, source)
+        desired, unreadable = self._registry.read()
+        for stream_id, why in unreadable.items():
+            self._observer.observe(InputRefused(stream_id, "registry", why))
+        finished = self._registry.finished()
+        sources = {stream_id: bytes(entry.source) for stream_id, entry in desired.items()}
+        self._desired = {s: source for s, source in sources.items() if finished.get(s) != source}
+
+    def _share(self) -> None:
+        """Hold the leases of our cameras; start and stop these accordingly."""
+        changes, surplus = self._shares.turn(self._desired)
+        for stream_id in changes.lost & self._watched.keys():
+            self._watched[stream_id].camera.abandon()
+        held = self._shares.held
+        for stream_id, watched in list(self._watched.items()):
+            wanted = self._desired.get(stream_id)
+            if wanted is None:
+                watched.camera.stop()
+            elif stream_id in surplus and not watched.camera.recorded:
+                watched.camera.abandon()  # a file is read to its end by whom it was begun
+            elif wanted != watched.source:
+                watched.camera.stop()
+            if watched.camera.running:
+                continue
+            # Only now may a successor begin: two threads would write one ring.
+            self._flush(0.0)
+            if watched.camera.finished:
+                self._registry.finish(stream_id, watched.source)
+                self._desired.pop(stream_id, None)
+            elif not watched.camera.abandoned and wanted == watched.source and stream_id in held:
+                continue  # it failed for good
+            self._sender.forget(stream_id)
+            del self._watched[stream_id]
+        given_back = surplus - self._watched.keys()
+        self._shares.release(given_back)
+        lost = len(changes.lost) + len(given_back)
+        if changes.gained or lost:
+            num_held = len(self._shares.held)
+            self._observer.observe(LeasesChanged("streams", len(changes.gained), lost, num_held))
+        for stream_id in (held & self._desired.keys()) - surplus - self._watched.keys():
+            self._start(stream_id, self._desired[stream_id])
 
     def _start(self, stream_id: str, source: bytes) -> None:
         try:
@@ -128,7 +201,7 @@ class IngestService:
                 self._observer.observe(InputRefused(stream_id, "source", str(error)))
             return
         camera = self._camera(spec)
-        self._cameras[stream_id] = (source, camera)
+        self._watched[stream_id] = _Watched(source, camera)
         camera.start()
 
     def _camera(self, spec: SourceSpec) -> Camera:

@@ -31,6 +31,7 @@ _STYLES = {
     EventType.PHASE_TRANSITION: "bold cyan",
     EventType.STREAM_STATUS: "yellow",
     EventType.STREAM_GAP: "red",
+    EventType.MODEL_CHANGED: "magenta",
 }
 
 

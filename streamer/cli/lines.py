@@ -5,7 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from streamer.core.event import ActionData, EventType, GapData, PhaseData, Status, StatusData
+from streamer.core.event import (
+    ActionData,
+    EventType,
+    GapData,
+    ModelChangedData,
+    PhaseData,
+    Status,
+    StatusData,
+)
 
 if TYPE_CHECKING:
     from streamer.core.event import Event
@@ -17,6 +25,7 @@ _VERBS = {
     EventType.PHASE_TRANSITION: "→",
     EventType.STREAM_STATUS: "●",
     EventType.STREAM_GAP: "∅",
+    EventType.MODEL_CHANGED: "⇄",
 }
 
 
@@ -41,6 +50,8 @@ def _body(event: Event) -> str:
                 f"gap of {data.seconds:.2f} s, {data.missing_frames} frames missing "
                 f"({data.reason}), state: {data.policy}"
             )
+        case ModelChangedData() as data:
+            return f"model {data.model_id} after {data.previous_model_id}"
     sure = "" if data.status is Status.CONFIRMED else f" {data.status.value}"
     milliseconds = data.pipeline_seconds * 1e3
     return f"{what:<34} {data.confidence:.2f}{sure:<12} {milliseconds:6.1f} ms"

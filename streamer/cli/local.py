@@ -68,15 +68,17 @@ class RunLock:
             )
         self._renew_at = time.monotonic() + RUN_LOCK_SECONDS / 3
 
-    def renew(self) -> None:
-        """Keep it, if it is time to."""
+    def renew(self) -> bool:
+        """Keep it, if it is time to. Returns whether the server had forgotten it."""
+        holder: Any = self._token
         if time.monotonic() > self._renew_at:
             self._renew_at = time.monotonic() + RUN_LOCK_SECONDS / 3
             with redis_errors("lock"):
-                holder: Any = self._client.get(self.KEY)
+                holder = self._client.get(self.KEY)
                 if holder not in (None, self._token.encode()):
                     raise ConfigError("--redis: another `streamer run` has taken this server over")
                 self._client.set(self.KEY, self._token, px=int(RUN_LOCK_SECONDS * 1000))
+        return holder is None
 
     def release(self) -> None:
         """Let the next one in."""
@@ -168,7 +170,8 @@ class LocalPipeline:
         """
         if self._server is not None and not self._server.running:
             raise TransportError("embedded Valkey: it ended; see its log", retryable=False)
-        self._lock.renew()
+        if self._lock.renew():
+            self._want_again()  # a server that came back empty has forgotten the streams too
         for worker in self.workers:
             if worker.exit_code is None:
                 worker.poll_ready()
@@ -243,9 +246,16 @@ class LocalPipeline:
                 f"--redis: expected a server without streams, found {', '.join(foreign)}; use "
                 "another one, or `streamer worker` to share it"
             )
+        self._registry = registry
         for spec in self._specs:
             registry.put(spec.stream_id, msgspec.json.encode(spec), run=True)
         self._stack.callback(self._unregister, registry)
+
+    def _want_again(self) -> None:
+        there = self._registry.entries().keys()
+        for spec in self._specs:
+            if spec.stream_id not in there:
+                self._registry.put(spec.stream_id, msgspec.json.encode(spec), run=True)
 
     def _unregister(self, registry: StreamRegistry) -> None:
         with contextlib.suppress(TransportError):  # then the next run does it

@@ -17,10 +17,21 @@ class RedisSettings(_Section):
     url: str = Field("redis://127.0.0.1:6379", description="redis://, rediss:// or unix:// URL.")
     partitions: int = Field(1, ge=1, le=1024, description="P, fixed for the life of an install.")
     max_unread_entries: int = Field(
-        3_000, ge=10, description="Unread feature entries per stream at which the log is full."
+        3_000, ge=10, description="Feature entries per stream at which the log is full."
     )
     max_events: int = Field(
         100_000, ge=1_000, description="Events kept per partition: about 1 kB each."
+    )
+    event_seconds: float = Field(
+        604_800.0, gt=0, description="Longest time an event is kept: a week."
+    )
+    max_dead_letters: int = Field(
+        1_000, ge=1, description="Entries refused for good that are kept per partition."
+    )
+    replay_seconds: float = Field(
+        60.0,
+        ge=0,
+        description="Features kept after they are folded in, for `streamer events replay`.",
     )
 
 
@@ -36,6 +47,9 @@ class IngestSettings(_Section):
         "shared_memory", description="How pixels reach the encoder; redis works across hosts."
     )
     frame_slots: int = Field(8, ge=2, le=256, description="Frames per camera that may wait.")
+    lease_seconds: float = Field(
+        5.0, ge=1, description="A worker silent for so long has lost its streams."
+    )
 
 
 class EncoderSettings(_Section):
@@ -53,6 +67,10 @@ class EncoderSettings(_Section):
     )
     shard: int = Field(0, ge=0, description="Which share of the streams is mine, from 0.")
     shards: int = Field(1, ge=1, description="Into how many shares they are split.")
+    resend_bytes: int = Field(
+        64 * 2**20, ge=0, description="Features remembered in case Redis forgets them."
+    )
+    resend_seconds: float = Field(30.0, ge=0, description="How long they are remembered.")
 
 
 class TemporalSettings(_Section):
@@ -60,7 +78,12 @@ class TemporalSettings(_Section):
 
     backend: Literal["onnx", "torch"] = Field("onnx", description="What runs the model.")
     rows: int = Field(8, ge=1, le=1024, description="Streams per model call.")
-    lease_seconds: float = Field(5.0, ge=1, description="A worker silent for so long lost its own.")
+    lease_seconds: float = Field(
+        5.0, ge=1, description="A worker silent for so long has lost its partitions."
+    )
+    max_attempts: int = Field(
+        3, ge=1, description="Crashes at the same entry after which it is left out."
+    )
 
 
 class GatewaySettings(_Section):

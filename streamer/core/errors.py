@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 
 class StreamerError(Exception):
     """Base of every error this project raises on purpose.
@@ -38,6 +43,25 @@ class TransportError(StreamerError):
     def __init__(self, message: str, *, retryable: bool = True) -> None:
         super().__init__(message)
         self.retryable = retryable
+
+
+class MemoryFullError(TransportError):
+    """Redis has reached its `maxmemory`: producers wait."""
+
+
+class ForeignKeysError(TransportError):
+    """Keys of ours hold something that is not ours.
+
+    Attributes:
+        key_of: By stream, the key.
+    """
+
+    def __init__(self, key_of: Mapping[str, str]) -> None:
+        super().__init__(
+            f"{', '.join(key_of.values())}: expected keys of ours, found another type; remove them",
+            retryable=False,
+        )
+        self.key_of = key_of
 
 
 class ModelError(StreamerError):

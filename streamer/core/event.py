@@ -30,6 +30,7 @@ class EventType(StrEnum):
     PHASE_TRANSITION = "streamer.phase.transition"
     STREAM_STATUS = "streamer.stream.status"
     STREAM_GAP = "streamer.stream.gap"
+    MODEL_CHANGED = "streamer.model.changed"
 
 
 class Status(StrEnum):
@@ -55,6 +56,8 @@ class EndReason(StrEnum):
     """The source was opened anew, so the memory of the picture before is gone."""
     GAP = "gap"
     """Too much video is missing to know."""
+    MODEL_CHANGED = "model_changed"
+    """The model that saw it watches no more."""
 
 
 class GapPolicy(StrEnum):
@@ -62,6 +65,8 @@ class GapPolicy(StrEnum):
 
     HOLD = "hold"
     """Go on with the state as it was."""
+    DECAY = "decay"
+    """Go on with the state, faded by the time that passed; what is open stays open."""
     RESET = "reset"
     """Begin from the initial state; open segments end."""
 
@@ -190,33 +195,68 @@ class StatusData(Data, frozen=True, kw_only=True):
     detail: str
 
 
+class GapReason(StrEnum):
+    """Why something is missing."""
+
+    DROPPED = "dropped"
+    """Frames never became features."""
+    NEW_EPOCH = "new_epoch"
+    """The source was opened anew."""
+    PAUSED = "paused"
+    """No frame is missing, but the source showed nothing for longer than the state lasts."""
+    UNREADABLE = "unreadable"
+    """An input entry was damaged, or of another version. It is among the dead letters."""
+    MISFIT = "misfit"
+    """An input entry was of another encoder, or out of order. It is among the dead letters."""
+    POISON = "poison"
+    """Workers died of an input entry. It is among the dead letters."""
+    STATE = "state"
+    """The stored state could not be read. What was open has no end."""
+
+
 class GapData(Data, frozen=True, kw_only=True):
-    """Video is missing before `frame`.
+    """Video is missing before `frame`, or was not used.
 
     Attributes:
         missing_from_seq: seq of the first missing frame.
-        missing_frames: How many analysed frames are missing.
+        missing_frames: How many analysed frames are missing; 0 where an entry could not be read:
+            those are stated with the next frame.
         seconds: Video time between the last frame seen and this one.
         policy: What was done to the state.
-        reason: `dropped` or `new_epoch`.
+        reason: See `GapReason`.
     """
 
     missing_from_seq: int
     missing_frames: int
     seconds: float
     policy: GapPolicy
-    reason: str
+    reason: GapReason
 
 
-EventData = ActionData | PhaseData | StatusData | GapData
+class ModelChangedData(Data, frozen=True, kw_only=True):
+    """Another model watches the stream from here on; its state begins anew.
 
-DATA_OF_TYPE: dict[EventType, type[ActionData | PhaseData | StatusData | GapData]] = {
+    Attributes:
+        previous_model_id: Who watched until now.
+        previous_encoder_id: Whose features it saw.
+    """
+
+    previous_model_id: str
+    previous_encoder_id: str
+
+
+EventData = ActionData | PhaseData | StatusData | GapData | ModelChangedData
+
+DATA_OF_TYPE: dict[
+    EventType, type[ActionData | PhaseData | StatusData | GapData | ModelChangedData]
+] = {
     EventType.ACTION_START: ActionData,
     EventType.ACTION_UPDATE: ActionData,
     EventType.ACTION_END: ActionData,
     EventType.PHASE_TRANSITION: PhaseData,
     EventType.STREAM_STATUS: StatusData,
     EventType.STREAM_GAP: GapData,
+    EventType.MODEL_CHANGED: ModelChangedData,
 }
 """Which data an event type carries."""
 

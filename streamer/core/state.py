@@ -125,6 +125,23 @@ class Checkpoint:
     version: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """Something refused for good, kept aside for people.
+
+    Attributes:
+        position: Where it stood in the input log; that of the checkpoint for a state.
+        reason: A word.
+        detail: A line.
+        payload: Its bytes.
+    """
+
+    position: int
+    reason: str
+    detail: str
+    payload: bytes
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commit:
     """One stream's step from a checkpoint to the next, written all or not at all.
@@ -133,8 +150,12 @@ class Commit:
         expected: Version of the checkpoint the step started from.
         checkpoint: The checkpoint after it.
         events: What it said, in sequence order.
+        dead_letters: What it refused.
+        anchor: The checkpoint it started from, if that is to be kept for replay.
     """
 
     expected: bytes
     checkpoint: Checkpoint
     events: tuple[Event, ...]
+    dead_letters: tuple[DeadLetter, ...] = ()
+    anchor: Checkpoint | None = None

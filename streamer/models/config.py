@@ -6,22 +6,40 @@ from typing import Literal
 
 import msgspec
 
+from streamer.core.event import GapPolicy
+
 FORMAT_VERSION = 1
 """Of bundles."""
 
 
 class GapConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a gap in the video does.
+    """What a gap in the video does to the recurrent state. Another epoch always resets it.
 
     Attributes:
-        hold_seconds: After a gap up to this long the state is kept; after a longer one, reset.
+        hold_seconds: After a gap up to this long the state is kept as it is.
+        policy: What a longer one does.
+        half_life_seconds: With `decay`: the state fades to a half in this time.
+        state_ttl_seconds: After so long the state is reset, whatever the policy, even if no frame
+            is missing.
     """
 
     hold_seconds: float
+    policy: GapPolicy = GapPolicy.RESET
+    half_life_seconds: float = 2.0
+    state_ttl_seconds: float = 60.0
 
     def __post_init__(self) -> None:
         if self.hold_seconds < 0:
             raise ValueError(f"hold_seconds: expected at least 0, found {self.hold_seconds}")
+        for name in ("half_life_seconds", "state_ttl_seconds"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name}: expected above 0, found {getattr(self, name)}")
+
+    def policy_after(self, seconds: float) -> GapPolicy:
+        """What to do after so many seconds without a frame."""
+        if seconds > self.state_ttl_seconds:
+            return GapPolicy.RESET
+        return GapPolicy.HOLD if seconds <= self.hold_seconds else self.policy
 
 
 class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

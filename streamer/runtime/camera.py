@@ -65,7 +65,9 @@ class Camera:
         self._reason = ""
         self._backoff = Backoff()
         self._stop = threading.Event()
+        self._abandoned = threading.Event()
         self._source: Source | None = None
+        self._recorded = False
         self._live_since: Mark | None = None
         # A daemon: a thread inside a blocked read must not keep the process alive.
         self._thread = threading.Thread(
@@ -80,6 +82,27 @@ class Camera:
     def running(self) -> bool:
         """False once the source has ended for good."""
         return self._thread.is_alive()
+
+    @property
+    def recorded(self) -> bool:
+        """Whether its source can't be taken up in the middle: a file."""
+        return self._recorded
+
+    @property
+    def finished(self) -> bool:
+        """Whether the source was read to its end, and nobody asked to stop."""
+        over = not self.running and self._status is StreamStatus.ENDED
+        return over and not self._stop.is_set()
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether it ended, or ends, because the stream is another worker's."""
+        return self._abandoned.is_set()
+
+    def abandon(self) -> None:
+        """Ask it to end without a word: the stream is another worker's."""
+        self._abandoned.set()
+        self.stop()
 
     def stop(self) -> None:
         """Ask it to end. Returns at once."""
@@ -101,7 +124,8 @@ class Camera:
         except Exception as error:  # the thread's last line: a camera must not vanish silently
             self._logger.exception("camera failed", stream=self._stage.stream_id)
             self._change(StreamStatus.FAILED, "internal", f"{type(error).__name__}: {error}")
-        if self._stop.is_set() and self._status not in (StreamStatus.ENDED, StreamStatus.FAILED):
+        final = (StreamStatus.ENDED, StreamStatus.FAILED)
+        if self._stop.is_set() and not self._abandoned.is_set() and self._status not in final:
             # What is open downstream gets its end.
             self._change(StreamStatus.ENDED, "stopped", "")
 
@@ -111,6 +135,9 @@ class Camera:
             try:
                 if not fresh:
                     opened = self._log.open_source(self._stage.stream_id, session=self._session)
+                    if opened is None:
+                        self._abandoned.set()
+                        return  # another worker's by now
                     self._stage.begin_epoch(epoch=opened.epoch, last_us=opened.last_us)
                     fresh = True
                 fresh = not self._play()
@@ -140,6 +167,7 @@ class Camera:
     def _play(self) -> bool:
         """Open the source and read it to its end. Returns whether it gave any frame."""
         source = self._source = self._open_source()
+        self._recorded = not source.endless
         self._live_since = None
         if self._status is None:
             self._change(StreamStatus.CONNECTING, "", "")

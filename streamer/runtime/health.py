@@ -29,6 +29,8 @@ class Phase(StrEnum):
 
     STARTING = "starting"
     READY = "ready"
+    DISCONNECTED = "disconnected"
+    """Alive, and trying: Redis does not answer."""
     DRAINING = "draining"
     STOPPED = "stopped"
     FAILED = "failed"

@@ -1,4 +1,4 @@
-"""A worker's life: STARTING → READY → DRAINING → STOPPED | FAILED."""
+"""A worker's life: STARTING → READY ⇄ DISCONNECTED → DRAINING → STOPPED | FAILED."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 TURN_SECONDS = 0.25
 """Longest time a turn may wait: how soon a stop is noticed."""
 
-MAX_FAILED_TURNS = 20
-"""Turns in a row that may fail before the worker gives up and lets its supervisor act."""
+UNREADY_AFTER_FAILED_TURNS = 5
+"""Turns in a row that may fail before the worker says it is not ready. It goes on trying."""
 
 
 class Service(Protocol):
@@ -178,11 +178,14 @@ def _turns(
         try:
             service.turn(timeout_seconds=TURN_SECONDS)
             failed = 0
+            health.phase = Phase.READY
         except StreamerError as error:
             failed += 1
-            if not error.retryable or failed > MAX_FAILED_TURNS:
+            if not error.retryable:
                 raise
+            if failed > UNREADY_AFTER_FAILED_TURNS:
+                health.phase = Phase.DISCONNECTED
             warn("turn failed", error=str(error), attempt=failed)
-            stop.wait(min(2.0, 0.05 * 2**failed))
+            stop.wait(min(2.0, 0.05 * 2 ** min(failed, 6)))
             with contextlib.suppress(StreamerError):
                 service.recover()

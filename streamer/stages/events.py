@@ -12,6 +12,8 @@ from streamer.core.event import (
     FrameRef,
     GapData,
     GapPolicy,
+    GapReason,
+    ModelChangedData,
     PhaseData,
     PhaseEnd,
     Segment,
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from streamer.core.event import EndReason, EventData
     from streamer.core.feature import StatusNote
     from streamer.core.ledger import Ledger
-    from streamer.core.state import OpenSegment
+    from streamer.core.state import OpenSegment, StreamState
     from streamer.stages.decode import Decision, Moment
 
 
@@ -134,10 +136,23 @@ class EventMaker:
         missing_frames: int,
         seconds: float,
         policy: GapPolicy,
-        reason: str,
+        reason: GapReason,
         sequence: int,
+        position: int | None = None,
     ) -> Event:
-        """The event of missing video before the occasion's frame."""
+        """The event of missing video before the occasion's frame.
+
+        Args:
+            occasion: The frame.
+            missing_from_seq: seq of the first missing frame.
+            missing_frames: How many.
+            seconds: Video time that passed.
+            policy: What was done to the state.
+            reason: Why.
+            sequence: The event's number.
+            position: Of the input entry that was refused, if that is why: several may be, at one
+                frame.
+        """
         data = GapData(
             **self._common(occasion),
             missing_from_seq=missing_from_seq,
@@ -151,8 +166,26 @@ class EventMaker:
             data,
             occasion,
             sequence=sequence,
-            label=reason,
+            label=reason if position is None else f"{reason}@{position}",
             start_seq=missing_from_seq,
+            revision=0,
+            happened_ns=occasion.captured_at_ns,
+        )
+
+    def of_model_change(self, previous: StreamState, occasion: Occasion, *, position: int) -> Event:
+        """The event of this model taking over from another, after the entry at `position`."""
+        data = ModelChangedData(
+            **self._common(occasion),
+            previous_model_id=previous.model_id,
+            previous_encoder_id=previous.encoder_id,
+        )
+        return self._event(
+            EventType.MODEL_CHANGED,
+            data,
+            occasion,
+            sequence=previous.sequence,
+            label=f"{previous.model_id}@{position}",
+            start_seq=previous.next_seq,
             revision=0,
             happened_ns=occasion.captured_at_ns,
         )

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from streamer.core.clock import ClockSource
-from streamer.core.errors import ModelError
-from streamer.core.event import EndReason, GapPolicy
+from streamer.core.event import EndReason, GapPolicy, GapReason
 from streamer.core.feature import FeatureChunk, StatusNote, StreamStatus
 from streamer.core.ledger import Ledger
-from streamer.core.state import Checkpoint, StreamState
+from streamer.core.state import Checkpoint, DeadLetter, StreamState
 from streamer.stages.events import EventMaker, Occasion
-from streamer.transport.transport import Unreadable
+from streamer.transport.transport import Refusal, Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,6 +39,8 @@ class Advanced:
     events: tuple[Event, ...]
     frames: tuple[Ledger, ...]
     """The ledger of each frame folded in, up to `feature_wait_seconds`."""
+    dead_letters: tuple[DeadLetter, ...] = ()
+    """What was refused on the way."""
 
 
 @dataclass(slots=True)
@@ -59,6 +60,7 @@ class Fold:
     _frames: Iterator[tuple[FeatureChunk, int]] = field(init=False)
     _occasion: Occasion = field(init=False)
     _ledgers: list[Ledger] = field(init=False, default_factory=list)
+    _letters: list[DeadLetter] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         self.state = self.before.state
@@ -100,37 +102,83 @@ class Fold:
         """The step, once every entry is folded in."""
         position = self.entries[-1].position if self.entries else self.before.position
         after = Checkpoint(state=self.state, position=position, version=self._version)
-        return Advanced(self.before, after, tuple(self._events), tuple(self._ledgers))
+        return Advanced(
+            self.before, after, tuple(self._events), tuple(self._ledgers), tuple(self._letters)
+        )
 
     def _walk(self) -> Iterator[tuple[FeatureChunk, int]]:
         for entry in self.entries:
+            refused = entry if isinstance(entry, Unreadable) else self._misfit(entry)
             self._version = next_version(
-                self._version, entry.position, entry.payload, self.bundle.model_id
+                self._version,
+                entry.position,
+                entry.payload,
+                self.bundle.model_id,
+                refusal="" if refused is None else refused.refusal,
             )
-            if isinstance(entry, Unreadable):
-                continue  # what it held is missing from here on: the hole in seq states it
+            if refused is not None:
+                self._refuse(refused)
+                continue
+            assert not isinstance(entry, Unreadable)
             match entry.entry:
                 case StatusNote() as note:
                     self._take_note(note)
                 case FeatureChunk() as chunk:
-                    self._check(chunk)
                     for t in range(len(chunk)):
                         yield chunk, t
 
-    def _check(self, chunk: FeatureChunk) -> None:
-        config = self.bundle.config
-        if chunk.encoder_id != config.encoder_id:
-            raise ModelError(
-                f"stream {chunk.stream_id}: bundle {config.name} expects features of encoder "
-                f"{config.encoder_id} ({config.encoder}), found {chunk.encoder_id}; run the "
-                "encoder the bundle was trained with, or a bundle trained with this encoder"
+    def _misfit(self, entry: LogEntry) -> Unreadable | None:
+        """The entry as refused, if it can't be folded in here."""
+        item, state, config = entry.entry, self.state, self.bundle.config
+        why = ""
+        if item.stream_id != state.stream_id:
+            why = f"expected an entry of stream {state.stream_id}, found {item.stream_id}"
+        elif isinstance(item, StatusNote):
+            return None
+        elif item.encoder_id != config.encoder_id:
+            why = (
+                f"bundle {config.name} expects features of encoder {config.encoder_id} "
+                f"({config.encoder}), found {item.encoder_id}; run the encoder the bundle was "
+                "trained with, or a bundle trained with this encoder"
             )
-        width = chunk.features.shape[1]
-        if width != config.feature_dim:
-            raise ModelError(
-                f"stream {chunk.stream_id}: bundle {config.name} expects features of width "
-                f"{config.feature_dim}, found {width}"
+        elif item.features.shape[1] != config.feature_dim:
+            why = (
+                f"bundle {config.name} expects features of width {config.feature_dim}, found "
+                f"{item.features.shape[1]}"
             )
+        elif (item.epoch, item.first_seq) < (state.epoch, state.next_seq):
+            why = (
+                f"expected seq {state.next_seq} of epoch {state.epoch} or later, found seq "
+                f"{item.first_seq} of epoch {item.epoch}"
+            )
+        elif not np.isfinite(item.features).all():
+            why = "expected finite features, found infinity or NaN"
+        if not why:
+            return None
+        return Unreadable(state.stream_id, entry.position, entry.payload, why, Refusal.MISFIT)
+
+    def _refuse(self, entry: Unreadable) -> None:
+        """State that an entry was left out. Frames missing by it are stated with the next one."""
+        self._letters.append(DeadLetter(entry.position, entry.refusal, entry.reason, entry.payload))
+        state, at_ns = self.state, entry.position * 1000
+        self._occasion = Occasion(
+            stream_id=state.stream_id,
+            epoch=state.epoch,
+            seq=state.next_seq,
+            pts_seconds=state.last_pts_seconds,
+            captured_at_ns=at_ns,
+            received_at_ns=at_ns,
+            clock=ClockSource.HOST,
+            latency=Ledger(),
+        )
+        self._gap(
+            state.next_seq,
+            0,
+            0.0,
+            GapPolicy.HOLD,
+            GapReason(entry.refusal),
+            position=entry.position,
+        )
 
     def _bridge(self) -> None:
         """State what lies between the last frame and this one, and apply the gap policy."""
@@ -139,33 +187,45 @@ class Fold:
             if state.epoch:
                 seconds = (occasion.captured_at_ns - state.last_captured_ns) * 1e-9
                 self._close(EndReason.NEW_EPOCH)
-                self._gap(0, occasion.seq, seconds, GapPolicy.RESET, "new_epoch")
+                self._gap(0, occasion.seq, seconds, GapPolicy.RESET, GapReason.NEW_EPOCH)
             elif occasion.seq:
                 # The first frames of all never came.
-                self._gap(0, occasion.seq, occasion.pts_seconds, GapPolicy.RESET, "dropped")
+                seconds = occasion.pts_seconds
+                self._gap(0, occasion.seq, seconds, GapPolicy.RESET, GapReason.DROPPED)
             self._reset(epoch=occasion.epoch, next_seq=occasion.seq)
-        elif occasion.seq > state.next_seq:
-            seconds = occasion.pts_seconds - state.last_pts_seconds
-            hold = seconds <= self.bundle.config.gap.hold_seconds
-            if not hold:
-                self._close(EndReason.GAP)
-            self._gap(
-                state.next_seq,
-                occasion.seq - state.next_seq,
-                seconds,
-                GapPolicy.HOLD if hold else GapPolicy.RESET,
-                "dropped",
-            )
-            if not hold:
-                self._reset(epoch=state.epoch, next_seq=occasion.seq)
-        elif occasion.seq < state.next_seq:
-            raise ModelError(
-                f"stream {state.stream_id}: expected seq {state.next_seq} of epoch {state.epoch}, "
-                f"found {occasion.seq}: the input log is out of order"
+            return
+        missing = occasion.seq - state.next_seq
+        seconds = occasion.pts_seconds - state.last_pts_seconds
+        if missing:
+            self._cross(missing, seconds, GapReason.DROPPED)
+        elif seconds > self.bundle.config.gap.state_ttl_seconds:
+            self._cross(0, seconds, GapReason.PAUSED)
+
+    def _cross(self, missing: int, seconds: float, reason: GapReason) -> None:
+        """Apply the bundle's policy to a gap within an epoch."""
+        config, first_seq = self.bundle.config.gap, self.state.next_seq
+        policy = config.policy_after(seconds)
+        if policy is GapPolicy.RESET:
+            self._close(EndReason.GAP)
+        self._gap(first_seq, missing, seconds, policy, reason)
+        if policy is GapPolicy.RESET:
+            self._reset(epoch=self.state.epoch, next_seq=self._occasion.seq)
+        elif policy is GapPolicy.DECAY:
+            rest = np.float32(0.5 ** (seconds / config.half_life_seconds))
+            state = self.state
+            self.state = replace(
+                state, hidden_LH=state.hidden_LH * rest, cell_LH=state.cell_LH * rest
             )
 
     def _gap(
-        self, first_seq: int, frames: int, seconds: float, policy: GapPolicy, reason: str
+        self,
+        first_seq: int,
+        frames: int,
+        seconds: float,
+        policy: GapPolicy,
+        reason: GapReason,
+        *,
+        position: int | None = None,
     ) -> None:
         event = self.maker.of_gap(
             self._occasion,
@@ -175,6 +235,7 @@ class Fold:
             policy=policy,
             reason=reason,
             sequence=self.state.sequence,
+            position=position,
         )
         self._append(event)
 
@@ -263,7 +324,9 @@ class Fold:
         self.state = replace(self.state, sequence=self.state.sequence + 1)
 
 
-def next_version(version: bytes, position: int, payload: bytes, model_id: str) -> bytes:
+def next_version(
+    version: bytes, position: int, payload: bytes, model_id: str, *, refusal: str = ""
+) -> bytes:
     """The version after one more entry: a digest chain, so that it names the exact input.
 
     Args:
@@ -271,9 +334,10 @@ def next_version(version: bytes, position: int, payload: bytes, model_id: str) -
         position: The entry's place in the input log.
         payload: Its exact bytes.
         model_id: Who folded it in.
+        refusal: Why it was left out instead.
     """
     digest = blake2b(version, digest_size=16, person=b"streamer-1")
     digest.update(position.to_bytes(8, "big"))
-    digest.update(model_id.encode())
+    digest.update(f"{model_id}\n{refusal}\n".encode())
     digest.update(payload)
     return digest.digest()

@@ -27,19 +27,25 @@ if TYPE_CHECKING:
 
 
 class TemporalStage:
-    """Steps many streams through one model. Holds nothing of any of them between calls."""
+    """Steps many streams through one model. Holds nothing of any of them between calls.
+
+    Attributes:
+        bundle: The model's bundle.
+        decoder: Turns its outputs into decisions.
+        maker: Turns decisions into events.
+    """
 
     def __init__(self, bundle: Bundle, model: TemporalModel) -> None:
         config = bundle.config
         self.bundle = bundle
         self._model = model
-        self._decoder = Decoder(
+        self.decoder = Decoder(
             bundle.decoder,
             num_phases=len(config.phases),
             num_actions=len(config.actions),
             analysis_fps=config.analysis_fps,
         )
-        self._events = EventMaker(
+        self.maker = EventMaker(
             phases=config.phases,
             actions=config.actions,
             model_id=bundle.model_id,
@@ -67,9 +73,28 @@ class TemporalStage:
             row=row,
             hidden_LH=zeros_LH,
             cell_LH=zeros_LH,
-            decoder=self._decoder.initial(),
+            decoder=self.decoder.initial(),
         )
         return Checkpoint(state=state, position=0, version=b"")
+
+    def misfit(self, state: StreamState) -> str:
+        """Why a state can't be this model's, whatever it says; empty if it can."""
+        shape_LH = (self._model.num_layers, self._model.hidden_dim)
+        if state.hidden_LH.shape != shape_LH:
+            return f"expected hidden and cell of shape {shape_LH}, found {state.hidden_LH.shape}"
+        decoder = state.decoder
+        lengths = {
+            len(array)
+            for array in (
+                decoder.smoothed_C,
+                decoder.rise_seq_C,
+                decoder.rise_ns_C,
+                decoder.rise_pts_C,
+            )
+        }
+        if lengths != {self.bundle.config.num_classes}:
+            return f"expected {self.bundle.config.num_classes} classes, found {sorted(lengths)}"
+        return ""
 
     def advance(
         self, work: Sequence[tuple[Checkpoint, Sequence[LogEntry | Unreadable]]], *, taken: Mark
@@ -79,12 +104,9 @@ class TemporalStage:
         Args:
             work: Per stream, where it stands and the entries that follow.
             taken: Now: when the entries were taken up. It goes into ledgers only.
-
-        Raises:
-            ModelError: Features of another encoder, or of another width.
         """
         folds = [
-            Fold(checkpoint, entries, self._decoder, self._events, self.bundle, taken)
+            Fold(checkpoint, entries, self.decoder, self.maker, self.bundle, taken)
             for checkpoint, entries in work
         ]
         active = [fold for fold in folds if fold.next_frame()]

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from streamer.core.state import Checkpoint
-from streamer.state.store import CommitAnswer
+from streamer.core.errors import StateError
+from streamer.state.store import CommitAnswer, Stored
 from streamer.transport.codec import decode_state, encode_state
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from streamer.core.event import Event
-    from streamer.core.state import Commit
-    from streamer.transport.memory import MemoryStreamLog
+    from streamer.core.state import Commit, DeadLetter
+    from streamer.transport.memory import MemoryLeases, MemoryStreamLog
 
 
 class MemoryCheckpointStore:
@@ -21,56 +21,67 @@ class MemoryCheckpointStore:
 
     Args:
         log: The input log, trimmed by commits.
-        now_seconds: Time, for leases.
+        leases: Who may commit.
     """
 
-    def __init__(self, log: MemoryStreamLog, *, now_seconds: Callable[[], float]) -> None:
+    def __init__(self, log: MemoryStreamLog, leases: MemoryLeases[int]) -> None:
         self._log = log
-        self._now_seconds = now_seconds
-        self._owner: str | None = None
-        self._expires = 0.0
-        self._generation = 0
-        self._stored: dict[str, tuple[bytes, int, bytes]] = {}
+        self._leases = leases
+        self._stored: dict[str, tuple[bytes, int, int, bytes]] = {}
+        self._attempts: dict[str, int] = {}
         self.events: list[Event] = []
+        self.dead_letters: list[DeadLetter] = []
 
-    def acquire(self, *, owner: str, ttl_seconds: float) -> int | None:
-        """Take or renew the lease."""
-        now = self._now_seconds()
-        if self._owner not in (None, owner) and self._expires > now:
-            return None
-        if self._owner != owner:
-            self._generation += 1
-        self._owner, self._expires = owner, now + ttl_seconds
-        return self._generation
+    def load(self, stream_ids: Collection[str]) -> dict[str, Stored | StateError]:
+        """What is stored of each stream."""
+        return {stream_id: self._load(stream_id) for stream_id in stream_ids}
 
-    def release(self, *, owner: str) -> None:
-        """Give the lease back, if it is the owner's."""
-        if self._owner == owner:
-            self._owner = None
-
-    def load(self, stream_id: str) -> Checkpoint | None:
-        """The stored checkpoint."""
-        if stream_id not in self._stored:
-            return None
-        version, position, raw = self._stored[stream_id]
-        return Checkpoint(state=decode_state(raw), position=position, version=version)
+    def attempt(self, attempts: Mapping[str, int]) -> None:
+        """Note how often the next step of each stream has been begun."""
+        self._attempts |= attempts
 
     def commit(self, commits: Sequence[Commit], *, owner: str) -> list[CommitAnswer]:
         """Write what fits, refuse what does not."""
         return [self._commit(commit, owner) for commit in commits]
 
+    def _load(self, stream_id: str) -> Stored:
+        attempts = self._attempts.get(stream_id, 0)
+        if stream_id not in self._stored:
+            return Stored(attempts=attempts)
+        version, position, sequence, raw = self._stored[stream_id]
+        state, damage = None, ""
+        try:
+            state = decode_state(raw)
+        except StateError as error:
+            damage = str(error)
+        return Stored(
+            version=version,
+            position=position,
+            sequence=sequence,
+            attempts=attempts,
+            raw=raw,
+            state=state,
+            damage=damage,
+        )
+
     def _commit(self, commit: Commit, owner: str) -> CommitAnswer:
         checkpoint = commit.checkpoint
         stream_id = checkpoint.state.stream_id
-        version = self._stored.get(stream_id, (b"", 0, b""))[0]
+        version = self._stored.get(stream_id, (b"",))[0]
         if version == checkpoint.version:
             return CommitAnswer.DONE
-        if self._owner != owner:
+        if self._leases.owner(0) != owner:
             return CommitAnswer.FENCED
         if version != commit.expected:
             return CommitAnswer.STALE
         self.events += commit.events
-        raw = encode_state(checkpoint.state)
-        self._stored[stream_id] = (checkpoint.version, checkpoint.position, raw)
+        self.dead_letters += commit.dead_letters
+        self._stored[stream_id] = (
+            checkpoint.version,
+            checkpoint.position,
+            checkpoint.state.sequence,
+            encode_state(checkpoint.state),
+        )
+        self._attempts.pop(stream_id, None)
         self._log.trim(stream_id, position=checkpoint.position)
         return CommitAnswer.OK

@@ -2,81 +2,151 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import redis
+
+from streamer.core.errors import StateError
 from streamer.core.event import encode_event
-from streamer.core.state import Checkpoint
-from streamer.state.store import CommitAnswer
+from streamer.state.store import CommitAnswer, Stored
 from streamer.transport.codec import decode_state, encode_state
-from streamer.transport.connection import Keys, call, redis_errors
+from streamer.transport.connection import Call, Keys, call_many, redis_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import redis
+    from collections.abc import Collection, Mapping, Sequence
 
     from streamer.core.state import Commit
 
-MAX_EVENTS = 100_000
-"""Events kept per partition unless configured: about 100 MB at 1 kB each."""
+_FIELDS = ("version", "position", "sequence", "attempts", "state")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How much of what is done with is kept, per partition or stream.
+
+    Attributes:
+        max_events: Events kept, about 1 kB each.
+        event_seconds: Longest time an event is kept.
+        max_dead_letters: Dead letters kept.
+        replay_seconds: Features and anchors kept after they are folded in, by capture time.
+    """
+
+    max_events: int = 100_000
+    event_seconds: float = 7 * 86_400.0
+    max_dead_letters: int = 1_000
+    replay_seconds: float = 60.0
 
 
 class RedisCheckpointStore:
-    """The store of one partition.
+    """States of any number of partitions.
 
     Delivery: a step's events, state and position are written together, once, whoever calls and
     however often: the compare-and-set on the version decides.
     """
 
     def __init__(
-        self, client: redis.Redis, *, keys: Keys, partition: int = 0, max_events: int = MAX_EVENTS
+        self, client: redis.Redis, *, keys: Keys, retention: Retention | None = None
     ) -> None:
         self._client = client
         self._keys = keys
-        self._partition = partition
-        self._max_events = max_events
+        self._retention = retention or Retention()
+        self._replay_us = int(self._retention.replay_seconds * 1e6)
 
-    def acquire(self, *, owner: str, ttl_seconds: float) -> int | None:
-        """Take or renew the partition's lease."""
-        lease = self._keys.lease(self._partition)
-        answer = call(self._client, "acquire", [lease], owner, int(ttl_seconds * 1000))
-        return None if answer is None else int(answer)
+    def load(self, stream_ids: Collection[str]) -> dict[str, Stored | StateError]:
+        """What is stored of each stream, in one round trip."""
+        keys = [self._keys.state(stream_id) for stream_id in stream_ids]
+        with redis_errors("load states"):
+            pipeline = self._client.pipeline(transaction=False)
+            for key in keys:
+                pipeline.hmget(key, *_FIELDS)
+            answers: list[Any] = pipeline.execute(raise_on_error=False) if keys else []
+            for answer in answers:
+                if isinstance(answer, Exception) and "WRONGTYPE" not in str(answer):
+                    raise answer
+        return {
+            stream_id: _stored(key, answer)
+            for stream_id, key, answer in zip(stream_ids, keys, answers, strict=True)
+        }
 
-    def release(self, *, owner: str) -> None:
-        """Give the lease back, if it is ours."""
-        call(self._client, "release", [self._keys.lease(self._partition)], owner)
-
-    def load(self, stream_id: str) -> Checkpoint | None:
-        """The stored checkpoint.
-
-        Raises:
-            StateError: What is stored is not a checkpoint of this version.
-        """
-        with redis_errors("load state"):
-            stored: Any = self._client.hmget(
-                self._keys.state(stream_id), "version", "position", "state"
-            )
-        version, position, raw = stored
-        if version is None or position is None or raw is None:
-            return None
-        return Checkpoint(state=decode_state(raw), position=int(position), version=version)
+    def attempt(self, attempts: Mapping[str, int]) -> None:
+        """Note how often the next step of each stream has been begun."""
+        groups: defaultdict[int, list[str]] = defaultdict(list)
+        for stream_id in attempts:
+            groups[self._keys.partition(stream_id)].append(stream_id)
+        calls = [
+            Call("attempt", [self._keys.state(s) for s in group], [attempts[s] for s in group])
+            for group in groups.values()
+        ]
+        call_many(self._client, calls)
 
     def commit(self, commits: Sequence[Commit], *, owner: str) -> list[CommitAnswer]:
-        """Write what fits, refuse what does not, and say which."""
-        keys = [self._keys.lease(self._partition), self._keys.events(self._partition)]
-        args: list[Any] = [owner, self._max_events]
+        """Write what fits, refuse what does not, and say which: one call for each partition."""
+        groups: defaultdict[int, list[int]] = defaultdict(list)
+        for index, commit in enumerate(commits):
+            partition = self._keys.partition(commit.checkpoint.state.stream_id)
+            groups[partition].append(index)
+        calls = [
+            self._call(partition, [commits[index] for index in indices], owner)
+            for partition, indices in groups.items()
+        ]
+        answers: dict[int, CommitAnswer] = {}
+        for indices, of_group in zip(groups.values(), call_many(self._client, calls), strict=True):
+            for index, answer in zip(indices, of_group, strict=True):
+                answers[index] = CommitAnswer(answer.decode())
+        return [answers[index] for index in range(len(commits))]
+
+    def _call(self, partition: int, commits: Sequence[Commit], owner: str) -> Call:
+        of, kept = self._keys, self._retention
+        keys = [of.lease(partition), of.events(partition), of.dead(partition)]
+        args: list[Any] = [
+            owner, kept.max_events, int(kept.event_seconds * 1000), kept.max_dead_letters,
+        ]  # fmt: skip
         for commit in commits:
-            checkpoint = commit.checkpoint
+            checkpoint, anchor = commit.checkpoint, commit.anchor
             stream_id = checkpoint.state.stream_id
-            keys += [self._keys.state(stream_id), self._keys.features(stream_id)]
+            keys += [of.state(stream_id), of.features(stream_id), of.anchors(stream_id)]
             args += [
                 commit.expected,
                 checkpoint.version,
                 checkpoint.position,
+                checkpoint.state.sequence,
+                checkpoint.state.model_id,
                 encode_state(checkpoint.state),
+                max(0, checkpoint.position - self._replay_us + 1),
+                b"" if anchor is None else encode_state(anchor.state),
+                0 if anchor is None else anchor.position,
+                len(commit.dead_letters),
                 len(commit.events),
             ]
+            for letter in commit.dead_letters:
+                args += [letter.position, letter.reason, letter.detail, letter.payload]
             for event in commit.events:
                 args += [event.type, stream_id, event.id, event.number, encode_event(event)]
-        answers = call(self._client, "commit", keys, *args)
-        return [CommitAnswer(answer.decode()) for answer in answers]
+        return Call("commit", keys, args)
+
+
+def _stored(key: str, answer: Any) -> Stored | StateError:
+    if isinstance(answer, redis.ResponseError):
+        return StateError(f"{key}: expected a hash of ours, found another type; remove it")
+    version, position, sequence, attempts, raw = answer
+    tried = int(attempts) if attempts and attempts.isdigit() else 0
+    if version is None:
+        return Stored(attempts=tried)
+    if not (position and position.isdigit() and sequence and sequence.isdigit()):
+        return StateError(f"{key}: expected position and sequence, found no numbers; remove it")
+    state, damage = None, ""
+    try:
+        state = decode_state(raw or b"")
+    except StateError as error:
+        damage = f"{key}: {error}"
+    return Stored(
+        version=version,
+        position=int(position),
+        sequence=int(sequence),
+        attempts=tried,
+        raw=raw or b"",
+        state=state,
+        damage=damage,
+    )

@@ -10,8 +10,13 @@ import structlog
 
 from streamer.telemetry.observer import (
     CommitRefused,
+    DeadLettered,
     FeaturesRefused,
+    FeaturesResent,
+    FramesRefused,
     InputRefused,
+    LeasesChanged,
+    StateReset,
     StatusChanged,
 )
 
@@ -74,8 +79,22 @@ class LogObserver:
                     reason=note.reason,
                     detail=note.detail,
                 )
-            case FeaturesRefused(stream_id, answer):
-                self._log.warning("features refused", stream=stream_id, answer=answer)
+            case FramesRefused(stream_id, answer, frames, key):
+                self._log.warning(
+                    "frames refused", stream=stream_id, answer=answer, frames=frames, key=key
+                )
+            case FeaturesRefused(stream_id, answer, key):
+                self._log.warning("features refused", stream=stream_id, answer=answer, key=key)
+            case FeaturesResent(stream_id, entries, complete):
+                self._log.warning(
+                    "features sent again", stream=stream_id, entries=entries, complete=complete
+                )
+            case StateReset(stream_id, reason):
+                self._log.warning("state reset", stream=stream_id, reason=reason)
+            case DeadLettered(stream_id, reason, detail):
+                self._log.error("dead letter", stream=stream_id, reason=reason, detail=detail)
+            case LeasesChanged(what, gained, lost, held):
+                self._log.info("leases", what=what, gained=gained, lost=lost, held=held)
             case CommitRefused(stream_id, answer):
                 self._log.warning("commit refused", stream=stream_id, answer=answer)
             case InputRefused(stream_id, reason, detail):

@@ -39,6 +39,24 @@ class FramesSent:
 
 
 @dataclass(frozen=True, slots=True)
+class FramesRefused:
+    """The frame path took nothing of a stream.
+
+    Attributes:
+        stream_id: The camera.
+        answer: `fenced` (another ingest session owns the stream) or `foreign` (a key of the stream
+            holds something that is not ours).
+        frames: How many frames are lost by it.
+        key: The foreign key.
+    """
+
+    stream_id: str
+    answer: str
+    frames: int
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class FramesDropped:
     """Analysed frames were lost on purpose, and counted by the process that knows."""
 
@@ -79,10 +97,26 @@ class FeaturesPublished:
 
 @dataclass(frozen=True, slots=True)
 class FeaturesRefused:
-    """The input log did not take a chunk."""
+    """The input log did not take a chunk. `key` is the foreign key, if that is why."""
 
     stream_id: str
     answer: str
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FeaturesResent:
+    """The input log had lost its newest entries; they were sent again.
+
+    Attributes:
+        stream_id: Whose.
+        entries: How many.
+        complete: False when some were no longer in the resend buffer: a stated gap.
+    """
+
+    stream_id: str
+    entries: int
+    complete: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +146,40 @@ class CommitRefused:
 
     stream_id: str
     answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class StateReset:
+    """A stream began anew, and its log says so: `model` or `state`."""
+
+    stream_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLettered:
+    """Something was refused for good, and kept aside for people."""
+
+    stream_id: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeasesChanged:
+    """Which shares of the work this worker has.
+
+    Attributes:
+        what: `partitions` or `streams`.
+        gained: How many it has taken.
+        lost: How many it has given back, or lost.
+        held: How many it has now.
+    """
+
+    what: str
+    gained: int
+    lost: int
+    held: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +213,18 @@ class ActiveStreams:
 
 Record = (
     FramesSent
+    | FramesRefused
     | FramesDropped
     | StatusChanged
     | BatchEncoded
     | FeaturesPublished
     | FeaturesRefused
+    | FeaturesResent
     | BatchAdvanced
     | CommitRefused
+    | StateReset
+    | DeadLettered
+    | LeasesChanged
     | EventCommitted
     | InputRefused
     | ActiveStreams

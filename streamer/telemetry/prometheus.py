@@ -16,12 +16,17 @@ from streamer.telemetry.observer import (
     BatchAdvanced,
     BatchEncoded,
     CommitRefused,
+    DeadLettered,
     EventCommitted,
     FeaturesPublished,
     FeaturesRefused,
+    FeaturesResent,
     FramesDropped,
+    FramesRefused,
     FramesSent,
     InputRefused,
+    LeasesChanged,
+    StateReset,
     StatusChanged,
 )
 
@@ -55,6 +60,24 @@ class PrometheusObserver:
         )
         self._refused = self._counter(
             "streamer_refused", "Operations the log or the store refused.", "operation", "answer"
+        )
+        self._resent = self._counter(
+            "streamer_features_resent", "Input log entries sent again after Redis had lost them."
+        )
+        self._resets = self._counter(
+            "streamer_state_resets", "States begun anew by a change of model or damage.", "reason"
+        )
+        self._dead = self._counter(
+            "streamer_dead_letters", "Entries and states refused for good.", "reason"
+        )
+        self._leases = Gauge(
+            "streamer_leases", "Leases this worker holds.", ("what",), registry=self.registry
+        )
+        self._lease_changes = Counter(
+            "streamer_lease_changes",
+            "Leases taken and lost.",
+            ("what", "change"),
+            registry=self.registry,
         )
         self._events = self._counter("streamer_events", "Events committed.", "type")
         self._phase = Gauge(
@@ -93,7 +116,12 @@ class PrometheusObserver:
             StatusChanged: self._status,
             BatchEncoded: self._encoded,
             FeaturesPublished: lambda r: self._frames.labels(r.stream_id, "encoded").inc(r.frames),
+            FramesRefused: lambda r: self._refuse(r.stream_id, "send", r.answer),
             FeaturesRefused: lambda r: self._refuse(r.stream_id, "publish", r.answer),
+            FeaturesResent: lambda r: self._resent.labels(r.stream_id).inc(r.entries),
+            StateReset: lambda r: self._resets.labels(r.stream_id, r.reason).inc(),
+            DeadLettered: lambda r: self._dead.labels(r.stream_id, r.reason).inc(),
+            LeasesChanged: self._leases_changed,
             CommitRefused: lambda r: self._refuse(r.stream_id, "commit", r.answer),
             InputRefused: lambda r: self._refuse(r.stream_id, "read", r.reason),
             BatchAdvanced: self._advanced,
@@ -141,6 +169,11 @@ class PrometheusObserver:
 
     def _refuse(self, stream_id: str, operation: str, answer: str) -> None:
         self._refused.labels(stream_id, operation, answer).inc()
+
+    def _leases_changed(self, record: LeasesChanged) -> None:
+        self._leases.labels(record.what).set(record.held)
+        self._lease_changes.labels(record.what, "gained").inc(record.gained)
+        self._lease_changes.labels(record.what, "lost").inc(record.lost)
 
     def _advanced(self, record: BatchAdvanced) -> None:
         self._batch.observe(record.frames)

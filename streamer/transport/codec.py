@@ -16,6 +16,7 @@ from streamer.core.errors import StateError, TransportError
 from streamer.core.feature import LEDGER_COLUMNS, FeatureChunk, StatusNote, StreamStatus
 from streamer.core.frame import FrameStamp
 from streamer.core.state import DecoderState, OpenSegment, StreamState
+from streamer.transport.transport import LogEntry, Unreadable
 
 if TYPE_CHECKING:
     from streamer.core.feature import InputEntry
@@ -204,6 +205,14 @@ def decode_input(raw: bytes) -> InputEntry:
         return _note(wire) if isinstance(wire, _NoteWire) else _chunk(wire)
     except (msgspec.MsgspecError, ValueError) as error:
         raise TransportError(f"input log: unreadable entry ({error})", retryable=False) from error
+
+
+def read_entry(stream_id: str, position: int, payload: bytes) -> LogEntry | Unreadable:
+    """What an entry's bytes mean."""
+    try:
+        return LogEntry(position, payload, decode_input(payload))
+    except TransportError as error:
+        return Unreadable(stream_id, position, payload, str(error))
 
 
 def encode_note(note: StatusNote) -> bytes:

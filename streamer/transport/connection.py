@@ -12,15 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 from redis.backoff import NoBackoff
+from redis.exceptions import ClusterDownError, TryAgainError
 from redis.retry import Retry
 
-from streamer.core.errors import ConfigError, TransportError
+from streamer.core.errors import ConfigError, MemoryFullError, TransportError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 SOCKET_TIMEOUT_SECONDS = 5.0
 """Longest wait for an answer. Blocking reads must be shorter."""
+
+
+PREFIX = "streamer_2_"
+"""Of our functions: their library's version."""
 
 
 class Threads(Enum):
@@ -45,9 +50,35 @@ class Keys:
         """blake2b(stream id) mod P."""
         return _partition_of(stream_id, self.num_partitions)
 
+    @property
+    def finished(self) -> str:
+        """Hash: stream → the source that was read to its end."""
+        return "streamer:finished"
+
+    @property
+    def models(self) -> str:
+        """Hash: model id → its labels, of every model that ever made a state here."""
+        return "streamer:models"
+
+    def members(self, role: str) -> str:
+        """Sorted set: live workers of a role."""
+        return f"streamer:members:{role}"
+
     def lease(self, partition: int) -> str:
         """Hash: owner, generation, expiry by server time."""
         return f"streamer:{{{partition}}}:lease"
+
+    def dead(self, partition: int) -> str:
+        """Stream: dead letters, what was refused for good."""
+        return f"streamer:{{{partition}}}:dead"
+
+    def watch(self, stream_id: str) -> str:
+        """Hash: the lease of the ingest worker that reads the source."""
+        return self._of(stream_id, "watch")
+
+    def anchors(self, stream_id: str) -> str:
+        """Stream: past states, from which the events after them can be recomputed."""
+        return self._of(stream_id, "anchors")
 
     def events(self, partition: int) -> str:
         """Stream of events: the public subscription."""
@@ -120,10 +151,23 @@ def connect(url: str, *, threads: Threads = Threads.MANY) -> redis.Redis:
     return client
 
 
+def reconnect(client: redis.Redis) -> None:
+    """Let go of all connections: the next command makes a new one."""
+    client.connection_pool.disconnect()
+
+
 def load_functions(client: redis.Redis) -> None:
     """Load the function library. It persists and replicates, unlike scripts."""
     library = resources.files("streamer.transport").joinpath("functions.lua").read_text()
     client.function_load(library, replace=True)
+
+
+_PASSING_ERRORS = (redis.ReadOnlyError, ClusterDownError, TryAgainError)
+_PASSING_CODES = ("BUSY", "LOADING", "MISCONF", "NOREPLICAS", "UNBLOCKED")
+"""Errors that pass with the call unchanged: a full disk, a failover, a slot on its way.
+
+redis-py takes the code of some off their text, and makes classes of them.
+"""
 
 
 @contextlib.contextmanager
@@ -133,8 +177,10 @@ def redis_errors(doing: str) -> Iterator[None]:
         yield
     except (redis.ConnectionError, redis.TimeoutError) as error:
         raise TransportError(f"Redis: {doing}: {_reason(error)}", retryable=True) from error
+    except redis.OutOfMemoryError as error:
+        raise MemoryFullError(f"Redis: {doing}: OOM {error}") from error
     except redis.ResponseError as error:
-        retryable = str(error).startswith(("LOADING", "READONLY", "OOM", "TRYAGAIN", "MASTERDOWN"))
+        retryable = isinstance(error, _PASSING_ERRORS) or str(error).startswith(_PASSING_CODES)
         raise TransportError(f"Redis: {doing}: {error}", retryable=retryable) from error
 
 
@@ -163,16 +209,48 @@ def read_entries(
     }
 
 
-def call(client: redis.Redis, function: str, keys: list[str], *args: Any) -> Any:
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call of one of our functions. Its keys share a slot."""
+
+    function: str
+    keys: Sequence[str]
+    args: Sequence[Any] = ()
+
+
+def call(client: redis.Redis, function: str, keys: Sequence[str], *args: Any) -> Any:
     """Call one of our functions. A server that has lost them is given them again."""
     with redis_errors(function):
         try:
-            return client.fcall(f"streamer_1_{function}", len(keys), *keys, *args)
+            return client.fcall(PREFIX + function, len(keys), *keys, *args)
         except redis.ResponseError as error:
             if "Function not found" not in str(error):
                 raise
             load_functions(client)
-            return client.fcall(f"streamer_1_{function}", len(keys), *keys, *args)
+            return client.fcall(PREFIX + function, len(keys), *keys, *args)
+
+
+def call_many(client: redis.Redis, calls: Sequence[Call]) -> list[Any]:
+    """Make several calls in one round trip. Each is atomic, all of them together are not.
+
+    Raises:
+        TransportError: One of them failed; any number of the others may have been done.
+    """
+    if len(calls) == 1:
+        return [call(client, calls[0].function, calls[0].keys, *calls[0].args)]
+    if not calls:
+        return []
+    with redis_errors(calls[0].function):
+        pipeline = client.pipeline(transaction=False)
+        for one in calls:
+            pipeline.fcall(PREFIX + one.function, len(one.keys), *one.keys, *one.args)
+        try:
+            return pipeline.execute()
+        except redis.ResponseError as error:
+            if "Function not found" not in str(error):
+                raise
+            load_functions(client)
+            return [call(client, one.function, one.keys, *one.args) for one in calls]
 
 
 def _reason(error: Exception) -> str:

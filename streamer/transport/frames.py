@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter, defaultdict, deque
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-import redis
-
 from streamer.core.errors import TransportError
 from streamer.core.feature import StatusNote
-from streamer.telemetry.observer import FramesSent
+from streamer.telemetry.observer import FramesRefused, FramesSent
 from streamer.transport.codec import (
     StampWire,
     decode_path_entry,
     encode_note,
     encode_stamp,
 )
-from streamer.transport.connection import Keys, read_entries, redis_errors
+from streamer.transport.connection import Call, Keys, call_many, read_entries, redis_errors
+from streamer.transport.redis import raise_foreign
 from streamer.transport.transport import Unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping
+    from collections.abc import Collection, Container, Mapping, Sequence
 
     import numpy as np
+    import redis
 
     from streamer.core.frame import Frame, FrameStamp
     from streamer.transport.pixels import PixelReader, PixelStore
@@ -39,6 +40,8 @@ MAX_READ = 16
 
 NUM_NOTES = 64
 """Notes of one camera that may wait for an encoder; only one that flaps for hours has more."""
+
+_NOTES_SENT_AGAIN = 8
 
 _POLL_WHILE_WAITING_SECONDS = 0.005
 
@@ -67,7 +70,14 @@ class RedisFrameSender:
 
     Delivery: at most once. Of a live camera the newest `num_slots` frames wait for the encoder,
     an older one is lost and shows as a hole in seq. A recorded source waits for room. Notes are
-    never lost to frames.
+    never lost to frames. What a Redis has forgotten that lost its newest writes is sent again.
+
+    Args:
+        client: A connection.
+        keys: Key names.
+        pixels: Where pixels go.
+        session: This ingest session; another one's streams are refused.
+        num_slots: Frames of a stream that may wait.
     """
 
     def __init__(
@@ -76,11 +86,13 @@ class RedisFrameSender:
         *,
         keys: Keys,
         pixels: PixelStore,
+        session: str,
         num_slots: int = NUM_SLOTS,
     ) -> None:
         self._client = client
         self._keys = keys
         self._pixels = pixels
+        self._session = session
         self._num_slots = num_slots
         self._changed = threading.Condition()
         self._queue: deque[_Queued] = deque()
@@ -90,8 +102,10 @@ class RedisFrameSender:
         self._closed = False
         # Of the flushing thread alone:
         self._in_path: defaultdict[tuple[str, _Kind], deque[int]] = defaultdict(deque)
-        self._evicted: list[tuple[str, int]] = []
-        self._sending_again = False
+        self._evicted: defaultdict[str, list[int]] = defaultdict(list)
+        self._sent: dict[str, deque[_Queued]] = {}
+        self._last: dict[str, int] = {}
+        self._doubtful: set[str] = set()
 
     def send(self, frame: Frame, *, wait: bool) -> bool:
         """Queue a frame; the pixels are stored at once."""
@@ -111,30 +125,49 @@ class RedisFrameSender:
         """Queue a note."""
         self._enqueue(_Queued(note.stream_id, note.entry_us, encode_note(note), _Kind.NOTE))
 
-    def flush(self, *, timeout_seconds: float) -> FramesSent | None:
-        """Send what is queued, in one pipeline. Waits for the first entry."""
+    def flush(self, *, timeout_seconds: float) -> list[FramesSent | FramesRefused]:
+        """Send what is queued, in one round trip. Waits for the first entry."""
         with self._changed:
-            if not self._queue:
+            if not self._queue and not self._doubtful:
                 some_wait = any(self._waiting.values())
                 self._changed.wait(_POLL_WHILE_WAITING_SECONDS if some_wait else timeout_seconds)
             queued = list(self._queue)
             waiting = [stream_id for stream_id, count in self._waiting.items() if count]
-        if not queued and not waiting:
-            return None
-        lengths = self._send(queued, waiting)
+        asked = {*(entry.stream_id for entry in queued), *waiting, *self._doubtful}
+        if not asked:
+            return []
+        lengths, refused = self._send(queued, sorted(asked))
         done = set(queued)
         with self._changed:
             while self._queue and self._queue[0] in done:
                 self._queue.popleft()
             still_queued = Counter(entry.stream_id for entry in self._queue)
-            for stream_id, length in zip(waiting, lengths, strict=True):
-                self._outstanding[stream_id] = length + still_queued[stream_id]
+            for stream_id in waiting:
+                self._outstanding[stream_id] = lengths[stream_id] + still_queued[stream_id]
             overtaken, self._overtaken = self._overtaken, Counter()
             self._changed.notify_all()
         frames = [entry for entry in queued if entry.kind is not _Kind.NOTE]
         # One overtaken while Redis was away was analysed too: the encoder sees its hole.
         by_stream = Counter(entry.stream_id for entry in frames) + overtaken
-        return FramesSent(by_stream, [entry.decode_seconds for entry in frames])
+        told: list[FramesSent | FramesRefused] = []
+        if by_stream:
+            told.append(FramesSent(by_stream, [entry.decode_seconds for entry in frames]))
+        return told + refused
+
+    def doubt(self) -> None:
+        """The connection was lost: make sure, at the next flush, that what was sent is there."""
+        self._doubtful.update(self._last)
+
+    def forget(self, stream_id: str) -> None:
+        """The stream is no longer this session's. Call it when its camera has ended."""
+        with self._changed:
+            self._queue = deque(e for e in self._queue if e.stream_id != stream_id)
+            self._outstanding.pop(stream_id, None)
+        for memory in (self._last, self._sent, self._evicted):
+            memory.pop(stream_id, None)
+        self._doubtful.discard(stream_id)
+        for kind in _Kind:
+            self._in_path.pop((stream_id, kind), None)
 
     def close(self) -> None:
         """Refuse further frames, wake waiting cameras, free the pixels."""
@@ -143,31 +176,72 @@ class RedisFrameSender:
             self._changed.notify_all()
         self._pixels.close()
 
-    def _send(self, queued: list[_Queued], waiting: list[str]) -> list[int]:
-        """Write entries and make room for them. Returns how many wait, of each waiting stream."""
+    def _send(
+        self, queued: list[_Queued], asked: Sequence[str]
+    ) -> tuple[dict[str, int], list[FramesSent | FramesRefused]]:
+        """Write entries and make room for them.
+
+        Returns:
+            How many entries wait, of each stream asked about, and what was refused.
+        """
         self._make_room(queued)
-        with redis_errors("send frames"):
-            pipeline = self._client.pipeline(transaction=False)
-            for entry in queued:
-                key = self._keys.frames(entry.stream_id)
-                pipeline.xadd(key, {"e": entry.payload}, id=f"{entry.entry_us}-0")
-            for stream_id, us in self._evicted:
-                pipeline.xdel(self._keys.frames(stream_id), f"{us}-0")
-            for stream_id in waiting:
-                pipeline.xlen(self._keys.frames(stream_id))
-            try:
-                answers = pipeline.execute(raise_on_error=False)
-            except redis.RedisError:
-                self._sending_again = True
-                raise
-        for answer in answers:
-            # After a lost answer the same entries are sent again; the ids say which are there.
-            there = self._sending_again and "equal or smaller" in str(answer)
-            if isinstance(answer, Exception) and not there:
-                raise TransportError(f"Redis: send frames: {answer}", retryable=False) from answer
-        self._sending_again = False
-        self._evicted.clear()
-        return answers[len(answers) - len(waiting) :]
+        entries: dict[str, list[_Queued]] = {stream_id: [] for stream_id in asked}
+        for entry in queued:
+            entries[entry.stream_id].append(entry)
+        answers = self._call(entries, self._last)
+        forgotten = {s: last for s, (answer, last, _) in answers.items() if answer == "gap"}
+        if forgotten:
+            # Redis has lost its newest entries. Those that are still here go again.
+            again = {
+                stream_id: [e for e in self._sent[stream_id] if e.entry_us > int(last)]
+                + entries[stream_id]
+                for stream_id, last in forgotten.items()
+            }
+            answers |= self._call(again, {})
+        refused: list[FramesSent | FramesRefused] = []
+        lengths = {}
+        for stream_id, (answer, last, length) in answers.items():
+            lengths[stream_id] = length
+            self._doubtful.discard(stream_id)
+            self._evicted.pop(stream_id, None)
+            if answer == "accepted":
+                self._remember(stream_id, entries[stream_id], last_us=int(last))
+            else:
+                frames = sum(entry.kind is not _Kind.NOTE for entry in entries[stream_id])
+                refused.append(FramesRefused(stream_id, answer, frames, last))
+        return lengths, refused
+
+    def _call(
+        self, entries: Mapping[str, Sequence[_Queued]], previous: Mapping[str, int]
+    ) -> dict[str, tuple[str, str, int]]:
+        """By stream: the answer, the position of the path's last entry, its length."""
+        groups: defaultdict[int, list[str]] = defaultdict(list)
+        for stream_id in entries:
+            groups[self._keys.partition(stream_id)].append(stream_id)
+        calls = []
+        for streams in groups.values():
+            keys: list[str] = []
+            args: list[str | int | bytes] = [self._session]
+            for stream_id in streams:
+                own, evicted = entries[stream_id], self._evicted.get(stream_id, ())
+                keys += [self._keys.source(stream_id), self._keys.frames(stream_id)]
+                args += [previous.get(stream_id, -1), len(own), len(evicted)]
+                for entry in own:
+                    args += [entry.entry_us, entry.payload]
+                args += evicted
+            calls.append(Call("send", keys, args))
+        answered = call_many(self._client, calls)
+        return {
+            stream_id: (answer.decode(), last.decode(), int(length))
+            for streams, answers in zip(groups.values(), answered, strict=True)
+            for stream_id, (answer, last, length) in zip(streams, answers, strict=True)
+        }
+
+    def _remember(self, stream_id: str, entries: Collection[_Queued], *, last_us: int) -> None:
+        if entries:
+            limit = self._num_slots + _NOTES_SENT_AGAIN
+            self._sent.setdefault(stream_id, deque(maxlen=limit)).extend(entries)
+            self._last[stream_id] = last_us
 
     def _make_room(self, queued: list[_Queued]) -> None:
         """Note which older entries those about to be written take the place of."""
@@ -180,7 +254,7 @@ class RedisFrameSender:
                 continue  # it is being sent again
             in_path.append(entry.entry_us)
             if len(in_path) > limits[entry.kind]:
-                self._evicted.append((entry.stream_id, in_path.popleft()))
+                self._evicted[entry.stream_id].append(in_path.popleft())
 
     def _enqueue(self, entry: _Queued) -> bool:
         with self._changed:
@@ -246,6 +320,7 @@ class RedisFrameReceiver:
         self._pixels = pixels
         self._positions: dict[str, int] = {}
         self._key_of: dict[str, str] = {}
+        self._left_out: dict[str, float] = {}
 
     def assign(self, stream_ids: set[str]) -> None:
         """Read exactly these streams from now on, each from its oldest waiting entry."""
@@ -260,11 +335,22 @@ class RedisFrameReceiver:
         self, *, timeout_seconds: float, paused: Container[str] = ()
     ) -> list[FrameHandle | StatusNote | Unreadable]:
         """What has come since; waits until there is something."""
-        starts = {key: self._positions[s] for key, s in self._key_of.items() if s not in paused}
+        now = time.monotonic()
+        starts = {
+            key: self._positions[s]
+            for key, s in self._key_of.items()
+            if s not in paused and self._left_out.get(s, 0.0) <= now
+        }
         if not starts:
             threading.Event().wait(timeout_seconds)
             return []
-        read = read_entries(self._client, starts, limit=MAX_READ, timeout_seconds=timeout_seconds)
+        try:
+            read = read_entries(
+                self._client, starts, limit=MAX_READ, timeout_seconds=timeout_seconds
+            )
+        except TransportError as error:
+            raise_foreign(self._client, self._key_of, error)
+            raise
         received: list[FrameHandle | StatusNote | Unreadable] = []
         for key, rows in read.items():
             for position, payload in rows:
@@ -279,6 +365,10 @@ class RedisFrameReceiver:
                 else:
                     received.append(_Handle(position, entry, self._pixels))
         return received
+
+    def leave_out(self, stream_id: str, *, seconds: float) -> None:
+        """Don't read a stream for a while: its key is not ours."""
+        self._left_out[stream_id] = time.monotonic() + seconds
 
     def done(self, positions: Mapping[str, int]) -> None:
         """Remove what is encoded or dropped: a waiting source sees that there is room."""

@@ -1,132 +1,282 @@
-#!lua name=streamer_1
+#!lua name=streamer_2
 -- The data plane's atomic steps. Everything is validated before the first write: a function that
--- fails half-way keeps what it wrote. All keys of a call share one hash slot.
-
--- KEYS[1] source hash, KEYS[2] frame path. ARGV: session.
--- Returns {epoch, last_us}: new positions must be after last_us, in the log and in the frame path.
-local function open_source(keys, args)
-  local stored = redis.call('HMGET', keys[1], 'session', 'last_us')
-  local last = stored[2] or '0'
-  if redis.call('EXISTS', keys[2]) == 1 then
-    local info = redis.call('XINFO', 'STREAM', keys[2])
-    for i = 1, #info, 2 do
-      if info[i] == 'last-generated-id' then
-        local in_path = string.match(info[i + 1], '^%d+')
-        if tonumber(in_path) > tonumber(last) then last = in_path end
-      end
-    end
-    -- Frames of another session would be refused anyway.
-    if stored[1] ~= args[1] then redis.call('DEL', keys[2]) end
-  end
-  redis.call('HSET', keys[1], 'session', args[1])
-  return {redis.call('HINCRBY', keys[1], 'epoch', 1), last}
-end
-
--- KEYS: source hash, features stream and frame path of each entry. What the log has taken is also
--- removed from the frame path: consuming frames and producing features is one step.
--- ARGV: cap, then session, entry_us, previous_us (-1: unknown), payload of each entry.
--- Returns {answer, last_us} of each entry.
-local function publish(keys, args)
-  local cap = tonumber(args[1])
-  local answers = {}
-  for i = 1, #keys / 3 do
-    local source, features, frames = keys[3 * i - 2], keys[3 * i - 1], keys[3 * i]
-    local base = 2 + (i - 1) * 4
-    local session, entry_us, previous = args[base], tonumber(args[base + 1]), tonumber(args[base + 2])
-    local stored = redis.call('HMGET', source, 'session', 'last_us')
-    local last_text = stored[2] or '0'
-    local last = tonumber(last_text)
-    if stored[1] ~= session then
-      answers[i] = {'fenced', last_text}
-    elseif entry_us <= last then
-      answers[i] = {'duplicate', last_text}
-    elseif previous >= 0 and previous ~= last then
-      answers[i] = {'gap', last_text}
-    elseif redis.call('XLEN', features) >= cap then
-      answers[i] = {'full', last_text}
-    else
-      redis.call('XADD', features, args[base + 1] .. '-0', 'e', args[base + 3])
-      redis.call('HSET', source, 'last_us', args[base + 1])
-      answers[i] = {'accepted', args[base + 1]}
-    end
-    if answers[i][1] == 'accepted' or answers[i][1] == 'duplicate' then
-      redis.call('XTRIM', frames, 'MINID', args[base + 1] .. '-1')
-    end
-  end
-  return answers
-end
+-- fails half-way keeps what it wrote. All keys of a call share one hash slot (those of members
+-- and leases too). A stream whose key holds something that is not ours is answered 'foreign',
+-- and delays no other.
 
 local function now_ms()
   local time = redis.call('TIME')
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
--- KEYS[1] lease hash. ARGV: owner, ttl in ms.
--- Returns the generation, or false while another owner's lease lasts.
-local function acquire(keys, args)
-  local stored = redis.call('HMGET', keys[1], 'owner', 'expires_ms', 'generation')
-  local now = now_ms()
-  local mine = stored[1] == args[1]
-  if stored[1] and not mine and tonumber(stored[2]) > now then
-    return false
-  end
-  local generation = tonumber(stored[3] or '0')
-  if not mine then generation = generation + 1 end
-  redis.call('HSET', keys[1], 'owner', args[1], 'generation', generation,
-    'expires_ms', now + tonumber(args[2]))
-  return generation
+local function holds(key, kind)
+  local found = redis.call('TYPE', key).ok
+  return found == kind or found == 'none'
 end
 
--- KEYS[1] lease hash. ARGV: owner. Keeps the generation.
-local function release(keys, args)
-  if redis.call('HGET', keys[1], 'owner') == args[1] then
-    return redis.call('HDEL', keys[1], 'owner', 'expires_ms')
-  end
-  return 0
+-- KEYS[1] source hash, KEYS[2] frame path, KEYS[3] watch lease. ARGV: session.
+-- Returns {epoch, last_us}: new positions must be after last_us, in the log and in the frame path.
+-- False while another session holds the lease of the stream.
+local function open_source(keys, args)
+  local owner = redis.call('HGET', keys[3], 'owner')
+  if owner and owner ~= args[1] then return false end
+  local stored = redis.call('HMGET', keys[1], 'session', 'last_us', 'frame_us')
+  local last, in_path = stored[2] or '0', stored[3] or '0'
+  if tonumber(in_path) > tonumber(last) then last = in_path end
+  -- Frames of another session would be refused anyway.
+  if stored[1] ~= args[1] then redis.call('DEL', keys[2]) end
+  redis.call('HSET', keys[1], 'session', args[1])
+  return {redis.call('HINCRBY', keys[1], 'epoch', 1), last}
 end
 
--- KEYS: lease, events stream, then state hash and features stream of each commit.
--- ARGV: owner, most events kept, then for each commit: expected version, new version, position,
---   state, number of events, and type, stream, id, sequence, JSON of each event.
--- Returns one answer per commit.
-local function commit(keys, args)
-  local num = (#keys - 2) / 2
-  local owns = redis.call('HGET', keys[1], 'owner') == args[1]
-  local answers, at, offsets = {}, 3, {}
-  -- 1. Judge every commit before the first write.
-  for i = 1, num do
-    local stored = redis.call('HGET', keys[1 + 2 * i], 'version') or ''
-    offsets[i] = at
-    if stored == args[at + 1] then
-      answers[i] = 'done'
-    elseif not owns then
-      answers[i] = 'fenced'
-    elseif stored ~= args[at] then
-      answers[i] = 'stale'
+-- KEYS: source hash and frame path of each stream.
+-- ARGV: session, then of each stream: position of the entry before (-1: unknown), number of
+--   entries, number of evictions; position and payload of each entry; position of each eviction.
+-- Returns {answer, last_us, length} of each stream. Entries that are there already are passed over.
+local function send(keys, args)
+  local answers, at = {}, 2
+  for i = 1, #keys / 2 do
+    local source, path = keys[2 * i - 1], keys[2 * i]
+    local previous, entries, evicted = tonumber(args[at]), tonumber(args[at + 1]), tonumber(args[at + 2])
+    local first = at + 3
+    at = first + 2 * entries + evicted
+    local stored = redis.pcall('HMGET', source, 'session', 'frame_us')
+    if stored.err or not holds(path, 'stream') then
+      answers[i] = {'foreign', stored.err and source or path, 0}
     else
-      answers[i] = 'ok'
-    end
-    at = at + 5 + 5 * tonumber(args[at + 4])
-  end
-  -- 2. Write those that passed: events, then state and position, then make room in the input.
-  for i = 1, num do
-    if answers[i] == 'ok' then
-      local o = offsets[i]
-      for e = 0, tonumber(args[o + 4]) - 1 do
-        local f = o + 5 + 5 * e
-        redis.call('XADD', keys[2], 'MAXLEN', '~', args[2], '*', 'type', args[f],
-          'stream', args[f + 1], 'id', args[f + 2], 'sequence', args[f + 3], 'event', args[f + 4])
+      local last_text = stored[2] or '0'
+      local last, answer = tonumber(last_text), 'accepted'
+      if stored[1] ~= args[1] then
+        answer = 'fenced'
+      elseif previous >= 0 and previous > last then
+        answer = 'gap'
+      else
+        for e = 0, entries - 1 do
+          local us = args[first + 2 * e]
+          if tonumber(us) > last then
+            redis.call('XADD', path, us .. '-0', 'e', args[first + 2 * e + 1])
+            last, last_text = tonumber(us), us
+          end
+        end
+        for e = 0, evicted - 1 do
+          redis.call('XDEL', path, args[first + 2 * entries + e] .. '-0')
+        end
+        if entries > 0 then redis.call('HSET', source, 'frame_us', last_text) end
       end
-      redis.call('HSET', keys[1 + 2 * i], 'version', args[o + 1], 'position', args[o + 2],
-        'state', args[o + 3])
-      redis.call('XTRIM', keys[2 + 2 * i], 'MINID', tostring(args[o + 2]) .. '-1')
+      answers[i] = {answer, last_text, redis.call('XLEN', path)}
     end
   end
   return answers
 end
 
-redis.register_function('streamer_1_open_source', open_source)
-redis.register_function('streamer_1_publish', publish)
-redis.register_function('streamer_1_acquire', acquire)
-redis.register_function('streamer_1_release', release)
-redis.register_function('streamer_1_commit', commit)
+-- KEYS: source hash, features stream, frame path and state hash of each entry. What the log has
+-- taken is also removed from the frame path: consuming frames and producing features is one step.
+-- ARGV: cap, then session, entry_us, previous_us (-1: unknown), payload of each entry.
+-- Returns {answer, last_us} of each entry.
+local function publish(keys, args)
+  local cap = tonumber(args[1])
+  local answers = {}
+  for i = 1, #keys / 4 do
+    local source, features, frames, state = keys[4 * i - 3], keys[4 * i - 2], keys[4 * i - 1], keys[4 * i]
+    local base = 2 + (i - 1) * 4
+    local session, entry_us, previous = args[base], tonumber(args[base + 1]), tonumber(args[base + 2])
+    local stored = redis.pcall('HMGET', source, 'session', 'last_us')
+    local length = redis.pcall('XLEN', features)
+    if stored.err then
+      answers[i] = {'foreign', source}
+    elseif type(length) == 'table' then
+      answers[i] = {'foreign', features}
+    else
+      local last_text = stored[2] or '0'
+      local last = tonumber(last_text)
+      if stored[1] ~= session then
+        answers[i] = {'fenced', last_text}
+      elseif entry_us <= last then
+        answers[i] = {'duplicate', last_text}
+      elseif previous >= 0 and previous ~= last then
+        answers[i] = {'gap', last_text}
+      else
+        if length >= cap then
+          -- Entries kept for replay give way to those that nobody has read yet.
+          local position = redis.pcall('HGET', state, 'position')
+          if type(position) == 'string' then
+            length = length - redis.call('XTRIM', features, 'MINID', position .. '-1')
+          end
+        end
+        if length >= cap then
+          answers[i] = {'full', last_text}
+        else
+          redis.call('XADD', features, args[base + 1] .. '-0', 'e', args[base + 3])
+          redis.call('HSET', source, 'last_us', args[base + 1])
+          answers[i] = {'accepted', args[base + 1]}
+        end
+      end
+      if answers[i][1] == 'accepted' or answers[i][1] == 'duplicate' then
+        redis.pcall('XTRIM', frames, 'MINID', args[base + 1] .. '-1')
+      end
+    end
+  end
+  return answers
+end
+
+-- When memory is full: what is kept for replay only is given up.
+-- KEYS: features stream, anchors stream and state hash of each stream. Returns entries removed.
+local function relieve(keys, args)
+  local removed = 0
+  for i = 1, #keys / 3 do
+    local position = redis.pcall('HGET', keys[3 * i], 'position')
+    if type(position) == 'string' then
+      for _, key in ipairs({keys[3 * i - 2], keys[3 * i - 1]}) do
+        local trimmed = redis.pcall('XTRIM', key, 'MINID', position .. '-1')
+        if type(trimmed) == 'number' then removed = removed + trimmed end
+      end
+    end
+  end
+  return removed
+end
+
+-- KEYS: lease hashes. ARGV: owner, ttl in ms.
+-- Returns of each the generation, or 0 while another owner's lease lasts.
+local function acquire(keys, args)
+  local owner, ttl, now = args[1], tonumber(args[2]), now_ms()
+  local answers = {}
+  for i, key in ipairs(keys) do
+    local stored = redis.call('HMGET', key, 'owner', 'expires_ms', 'generation', 'ttl_ms')
+    local generation = tonumber(stored[3] or '0')
+    local mine, expires = stored[1] == owner, tonumber(stored[2] or '0')
+    if stored[1] and not mine and expires > now then
+      -- No lease lasts longer than its time. One that seems to: the clock was set back.
+      local longest = now + tonumber(stored[4] or ttl)
+      if expires > longest then redis.call('HSET', key, 'expires_ms', longest) end
+      answers[i] = 0
+    else
+      if not mine then generation = generation + 1 end
+      redis.call('HSET', key, 'owner', owner, 'generation', generation,
+        'expires_ms', now + ttl, 'ttl_ms', ttl)
+      answers[i] = generation
+    end
+  end
+  return answers
+end
+
+-- KEYS: lease hashes. ARGV: owner. Keeps the generations.
+local function release(keys, args)
+  local released = 0
+  for _, key in ipairs(keys) do
+    if redis.call('HGET', key, 'owner') == args[1] then
+      redis.call('HDEL', key, 'owner', 'expires_ms', 'ttl_ms')
+      released = released + 1
+    end
+  end
+  return released
+end
+
+-- KEYS[1] sorted set: the live members of a role by the end of their time. ARGV: member, ttl in ms.
+-- Returns the members that live now.
+local function join(keys, args)
+  local now, ttl = now_ms(), tonumber(args[2])
+  redis.call('ZREMRANGEBYSCORE', keys[1], '-inf', now)
+  -- Nobody's time is longer than that; one that seems so: the clock was set back.
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', keys[1], '(' .. (now + ttl), '+inf')) do
+    redis.call('ZADD', keys[1], now + ttl, member)
+  end
+  redis.call('ZADD', keys[1], now + ttl, args[1])
+  return redis.call('ZRANGE', keys[1], 0, -1)
+end
+
+-- KEYS[1] as above. ARGV: member.
+local function leave(keys, args)
+  return redis.call('ZREM', keys[1], args[1])
+end
+
+-- Before a step that may kill the worker: how often it has been tried.
+-- KEYS: state hashes. ARGV: attempts of each. A commit sets them back.
+local function attempt(keys, args)
+  for i, key in ipairs(keys) do
+    if holds(key, 'hash') then redis.call('HSET', key, 'attempts', args[i]) end
+  end
+  return #keys
+end
+
+-- KEYS: lease, events stream, dead letters, then state hash, features stream and anchors stream of
+--   each commit.
+-- ARGV: owner, most events kept, longest time in ms an event is kept, most dead letters kept, then
+--   for each commit: expected version, new version, position, event sequence, model, state, oldest
+--   position to keep, state before (empty: no anchor) and its position, number of dead letters and
+--   of events; position, reason, detail and bytes of each dead letter; type, stream, id, sequence
+--   and JSON of each event.
+-- Returns one answer per commit.
+local function commit(keys, args)
+  local num = #keys / 3 - 1
+  local owner = redis.pcall('HGET', keys[1], 'owner')
+  local usable = holds(keys[2], 'stream') and holds(keys[3], 'stream')
+  local answers, at, offsets, num_events = {}, 5, {}, 0
+  -- 1. Judge every commit before the first write.
+  for i = 1, num do
+    local stored = redis.pcall('HGET', keys[1 + 3 * i], 'version')
+    offsets[i] = at
+    if type(stored) == 'table' or not usable or not holds(keys[3 + 3 * i], 'stream') then
+      answers[i] = 'foreign'
+    else
+      stored = stored or ''
+      if stored == args[at + 1] then
+        answers[i] = 'done'
+      elseif owner ~= args[1] then
+        answers[i] = 'fenced'
+      elseif stored ~= args[at] then
+        answers[i] = 'stale'
+      else
+        answers[i] = 'ok'
+      end
+    end
+    at = at + 11 + 4 * tonumber(args[at + 9]) + 5 * tonumber(args[at + 10])
+  end
+  -- 2. Write those that passed: what was refused, events, state and position, then make room.
+  for i = 1, num do
+    if answers[i] == 'ok' then
+      local state, features, anchors = keys[1 + 3 * i], keys[2 + 3 * i], keys[3 + 3 * i]
+      local o = offsets[i]
+      local expected, keep, before = args[o], args[o + 6] .. '-0', args[o + 7]
+      local letters, events = tonumber(args[o + 9]), tonumber(args[o + 10])
+      local f = o + 11
+      for _ = 1, letters do
+        redis.call('XADD', keys[3], 'MAXLEN', '~', args[4], '*', 'key', features,
+          'position', args[f], 'reason', args[f + 1], 'detail', args[f + 2], 'bytes', args[f + 3])
+        f = f + 4
+      end
+      for _ = 1, events do
+        redis.call('XADD', keys[2], 'MAXLEN', '~', args[2], '*', 'type', args[f],
+          'stream', args[f + 1], 'id', args[f + 2], 'sequence', args[f + 3], 'event', args[f + 4])
+        f = f + 5
+      end
+      num_events = num_events + events
+      if before ~= '' then
+        redis.call('XADD', anchors, args[o + 8] .. '-*', 'version', expected, 'state', before)
+        redis.call('XTRIM', anchors, 'MINID', keep)
+      end
+      redis.call('HSET', state, 'version', args[o + 1], 'position', args[o + 2],
+        'sequence', args[o + 3], 'model', args[o + 4], 'state', args[o + 5], 'attempts', 0)
+      redis.pcall('XTRIM', features, 'MINID', keep)
+    end
+  end
+  if num_events > 0 then
+    redis.call('XTRIM', keys[2], 'MINID', '~', math.max(0, now_ms() - tonumber(args[3])))
+  end
+  return answers
+end
+
+-- Consuming frees memory, and a lease must not lapse for lack of it: both go on when it is full.
+local function when_full(name, callback)
+  redis.register_function{function_name = name, callback = callback, flags = {'allow-oom'}}
+end
+
+redis.register_function('streamer_2_open_source', open_source)
+redis.register_function('streamer_2_send', send)
+redis.register_function('streamer_2_publish', publish)
+when_full('streamer_2_relieve', relieve)
+when_full('streamer_2_acquire', acquire)
+when_full('streamer_2_release', release)
+when_full('streamer_2_join', join)
+when_full('streamer_2_leave', leave)
+when_full('streamer_2_attempt', attempt)
+when_full('streamer_2_commit', commit)

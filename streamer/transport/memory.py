@@ -5,20 +5,22 @@ from __future__ import annotations
 import threading
 from collections import Counter, defaultdict, deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic
 
 import numpy as np
 
 from streamer.telemetry.observer import FramesSent
-from streamer.transport.codec import decode_input, encode_input
-from streamer.transport.transport import LogEntry, Opened, PublishAnswer, Published
+from streamer.transport.codec import encode_input, read_entry
+from streamer.transport.lease import Share
+from streamer.transport.transport import Opened, PublishAnswer, Published
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping, Sequence
+    from collections.abc import Callable, Collection, Container, Mapping, Sequence
 
     from streamer.core.feature import InputEntry, StatusNote
     from streamer.core.frame import Frame, FrameStamp
-    from streamer.transport.transport import FrameHandle, Unreadable
+    from streamer.telemetry.observer import FramesRefused
+    from streamer.transport.transport import FrameHandle, LogEntry, Unreadable
 
 
 @dataclass(slots=True)
@@ -62,8 +64,7 @@ class MemoryStreamLog:
             self._changed.wait_for(lambda: any(self._after(positions)), timeout_seconds)
             return {
                 stream_id: [
-                    LogEntry(position, payload, decode_input(payload))
-                    for position, payload in rows[:limit]
+                    read_entry(stream_id, position, payload) for position, payload in rows[:limit]
                 ]
                 for stream_id, rows in zip(positions, self._after(positions), strict=True)
                 if rows
@@ -97,6 +98,68 @@ class MemoryStreamLog:
             entries.append((entry.entry_us, encode_input(entry)))
             source.last_us = entry.entry_us
         return Published(answer, source.last_us)
+
+
+class MemoryLeases(Generic[Share]):
+    """Leases in a dictionary.
+
+    Args:
+        now_seconds: Time.
+    """
+
+    def __init__(self, *, now_seconds: Callable[[], float]) -> None:
+        self._now_seconds = now_seconds
+        self._owners: dict[Share, tuple[str, float]] = {}
+        self._generations: Counter[Share] = Counter()
+
+    def acquire(
+        self, shares: Collection[Share], *, owner: str, ttl_seconds: float
+    ) -> dict[Share, int]:
+        """Take or renew leases."""
+        now = self._now_seconds()
+        granted = {}
+        for share in shares:
+            holder, until = self._owners.get(share, (None, 0.0))
+            if holder not in (None, owner) and until > now:
+                continue
+            if holder != owner:
+                self._generations[share] += 1
+            self._owners[share] = (owner, now + ttl_seconds)
+            granted[share] = self._generations[share]
+        return granted
+
+    def release(self, shares: Collection[Share], *, owner: str) -> None:
+        """Give back those that are the owner's."""
+        for share in shares:
+            if self.owner(share) == owner:
+                del self._owners[share]
+
+    def owner(self, share: Share) -> str | None:
+        """Whose it was last, unless given back."""
+        return self._owners.get(share, (None, 0.0))[0]
+
+
+class MemoryRoster:
+    """Members in a dictionary.
+
+    Args:
+        now_seconds: Time.
+    """
+
+    def __init__(self, *, now_seconds: Callable[[], float]) -> None:
+        self._now_seconds = now_seconds
+        self._until: dict[str, float] = {}
+
+    def join(self, member: str, *, ttl_seconds: float) -> list[str]:
+        """Say that one is alive."""
+        now = self._now_seconds()
+        self._until[member] = now + ttl_seconds
+        self._until = {name: until for name, until in self._until.items() if until > now}
+        return sorted(self._until)
+
+    def leave(self, member: str) -> None:
+        """Say that one is no more."""
+        self._until.pop(member, None)
 
 
 class _Held:
@@ -151,16 +214,24 @@ class MemoryFramePath:
             self._queues.setdefault(note.stream_id, deque()).append(note)
             self._changed.notify_all()
 
-    def flush(self, *, timeout_seconds: float) -> FramesSent | None:
+    def flush(self, *, timeout_seconds: float) -> list[FramesSent | FramesRefused]:
         """Nothing to move: frames are there at once. Reports them."""
         with self._changed:
             if not self._unreported:
                 self._changed.wait(timeout_seconds)
             if not self._unreported:
-                return None
+                return []
             sent = FramesSent(self._unreported, self._decode_seconds)
             self._unreported, self._decode_seconds = Counter(), []
-            return sent
+            return [sent]
+
+    def doubt(self) -> None:
+        """Nothing can be gone."""
+
+    def forget(self, stream_id: str) -> None:
+        """Let go of a stream's queue."""
+        with self._changed:
+            self._queues.pop(stream_id, None)
 
     def assign(self, stream_ids: set[str]) -> None:
         """Receive exactly these streams."""
@@ -183,6 +254,9 @@ class MemoryFramePath:
                     queue.clear()
             self._changed.notify_all()
             return received
+
+    def leave_out(self, stream_id: str, *, seconds: float) -> None:
+        """Nothing here is not ours."""
 
     def done(self, positions: Mapping[str, int]) -> None:
         """Nothing to free: receiving made room."""

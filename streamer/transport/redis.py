@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from streamer.core.errors import TransportError
-from streamer.transport.codec import decode_input, encode_input
-from streamer.transport.connection import Keys, call, read_entries
-from streamer.transport.transport import LogEntry, Opened, PublishAnswer, Published, Unreadable
+from streamer.core.errors import ForeignKeysError, MemoryFullError, TransportError
+from streamer.transport.codec import encode_input, read_entry
+from streamer.transport.connection import Call, Keys, call, call_many, read_entries, redis_errors
+from streamer.transport.transport import Opened, PublishAnswer, Published
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import redis
 
     from streamer.core.feature import InputEntry
+    from streamer.transport.transport import LogEntry, Unreadable
 
 MAX_UNREAD_ENTRIES = 3_000
 """Unread entries of one stream at which the log says FULL: five minutes at 10 a second."""
@@ -36,16 +38,42 @@ class RedisStreamLog:
         self._keys = keys
         self._max_unread = max_unread
 
-    def open_source(self, stream_id: str, *, session: str) -> Opened:
+    def open_source(self, stream_id: str, *, session: str) -> Opened | None:
         """Begin a new epoch; `session` is now the only one that may publish."""
-        keys = [self._keys.source(stream_id), self._keys.frames(stream_id)]
-        epoch, last = call(self._client, "open_source", keys, session)
-        return Opened(epoch=int(epoch), last_us=int(last))
+        of = self._keys
+        keys = [of.source(stream_id), of.frames(stream_id), of.watch(stream_id)]
+        answer = call(self._client, "open_source", keys, session)
+        return None if answer is None else Opened(epoch=int(answer[0]), last_us=int(answer[1]))
 
     def publish(
         self, entries: Sequence[InputEntry], *, previous: Mapping[str, int]
     ) -> list[Published]:
-        """Append entries of one partition, at most one per stream, in one call."""
+        """Append entries, at most one per stream: one call for each partition, in one round trip.
+
+        Raises:
+            TransportError: Redis refused, or did not answer. When its memory is full, what is
+                kept for replay only has been given up: it may go better next time.
+        """
+        groups = self._by_partition(entries)
+        try:
+            answers = call_many(self._client, [self._call(group, previous) for group in groups])
+        except MemoryFullError:
+            self._relieve(entries)
+            raise
+        by_stream = {
+            entry.stream_id: _published(answer)
+            for group, of_group in zip(groups, answers, strict=True)
+            for entry, answer in zip(group, of_group, strict=True)
+        }
+        return [by_stream[entry.stream_id] for entry in entries]
+
+    def _by_partition(self, entries: Sequence[InputEntry]) -> list[list[InputEntry]]:
+        def partition(entry: InputEntry) -> int:
+            return self._keys.partition(entry.stream_id)
+
+        return [list(group) for _, group in groupby(sorted(entries, key=partition), partition)]
+
+    def _call(self, entries: Sequence[InputEntry], previous: Mapping[str, int]) -> Call:
         keys: list[str] = []
         args: list[Any] = [self._max_unread]
         for entry in entries:
@@ -54,6 +82,7 @@ class RedisStreamLog:
                 self._keys.source(stream_id),
                 self._keys.features(stream_id),
                 self._keys.frames(stream_id),
+                self._keys.state(stream_id),
             ]
             args += [
                 entry.session,
@@ -61,8 +90,15 @@ class RedisStreamLog:
                 previous.get(stream_id, UNKNOWN_PREVIOUS),
                 encode_input(entry),
             ]
-        answers = call(self._client, "publish", keys, *args)
-        return [Published(PublishAnswer(answer.decode()), int(last)) for answer, last in answers]
+        return Call("publish", keys, args)
+
+    def _relieve(self, entries: Sequence[InputEntry]) -> None:
+        of = self._keys
+        calls = [
+            Call("relieve", [of.features(s), of.anchors(s), of.state(s)])
+            for s in (entry.stream_id for entry in entries)
+        ]
+        call_many(self._client, calls)
 
 
 class RedisInputReader:
@@ -78,17 +114,41 @@ class RedisInputReader:
         """Entries after each position, in order; waits until there is one."""
         stream_of = {self._keys.features(stream_id): stream_id for stream_id in positions}
         starts = {self._keys.features(s): position for s, position in positions.items()}
-        read = read_entries(self._client, starts, limit=limit, timeout_seconds=timeout_seconds)
+        try:
+            read = read_entries(self._client, starts, limit=limit, timeout_seconds=timeout_seconds)
+        except TransportError as error:
+            raise_foreign(self._client, stream_of, error)
+            raise
         return {
             stream_of[key]: [
-                _entry(stream_of[key], position, payload) for position, payload in rows
+                read_entry(stream_of[key], position, payload) for position, payload in rows
             ]
             for key, rows in read.items()
         }
 
 
-def _entry(stream_id: str, position: int, payload: bytes) -> LogEntry | Unreadable:
-    try:
-        return LogEntry(position, payload, decode_input(payload))
-    except TransportError as error:
-        return Unreadable(stream_id, position, payload, str(error))
+def raise_foreign(client: redis.Redis, stream_of: Mapping[str, str], error: TransportError) -> None:
+    """After a read that failed for a wrong type: say whose key it is.
+
+    Args:
+        client: A connection.
+        stream_of: By key that was read, its stream.
+        error: How it failed.
+
+    Raises:
+        ForeignKeysError: These are the keys.
+    """
+    if "WRONGTYPE" not in str(error):
+        return
+    with redis_errors("find foreign keys"):
+        kinds = {key: client.type(key) for key in stream_of}
+    foreign = {stream_of[k]: k for k, kind in kinds.items() if kind not in (b"stream", b"none")}
+    if foreign:
+        raise ForeignKeysError(foreign) from error
+
+
+def _published(answer: Any) -> Published:
+    kind = PublishAnswer(answer[0].decode())
+    if kind is PublishAnswer.FOREIGN:
+        return Published(kind, 0, key=answer[1].decode())
+    return Published(kind, int(answer[1]))

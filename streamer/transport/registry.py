@@ -27,12 +27,68 @@ class StreamEntry(msgspec.Struct, frozen=True, kw_only=True):
     run: bool = False
 
 
+class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model says, for those who come after it.
+
+    Attributes:
+        name: For people.
+        phases: Its phase labels, in the order of its outputs.
+        actions: Its action labels; their outputs follow.
+    """
+
+    name: str
+    phases: tuple[str, ...]
+    actions: tuple[str, ...]
+
+
+class ModelRegistry:
+    """The models that have made states here."""
+
+    def __init__(self, client: redis.Redis, *, keys: Keys) -> None:
+        self._client = client
+        self._key = keys.models
+
+    def put(self, model_id: str, entry: ModelEntry) -> None:
+        """Remember a model."""
+        with redis_errors("write model"):
+            self._client.hset(self._key, model_id, msgspec.json.encode(entry))
+
+    def get(self, model_id: str) -> ModelEntry | None:
+        """A model's labels, None if nobody remembers it."""
+        with redis_errors("read model"):
+            raw: Any = self._client.hget(self._key, model_id)
+        try:
+            return None if raw is None else msgspec.json.decode(raw, type=ModelEntry)
+        except msgspec.MsgspecError:
+            return None  # as good as none
+
+
 class StreamRegistry:
     """Reads and writes the hash of desired sources."""
 
     def __init__(self, client: redis.Redis, *, keys: Keys) -> None:
         self._client = client
         self._key = keys.streams
+        self._finished_key = keys.finished
+        self._told: dict[str, bytes] = {}
+
+    def read(self) -> tuple[dict[str, StreamEntry], dict[str, str]]:
+        """All desired sources by stream id; and what is wrong with entries that are not ours.
+
+        A worker looks every second: what is wrong is told once.
+        """
+        with redis_errors("read streams"):
+            raw: Any = self._client.hgetall(self._key)
+        entries, unreadable = {}, {}
+        for name, value in raw.items():
+            stream_id = name.decode(errors="replace")
+            try:
+                entries[stream_id] = msgspec.json.decode(value, type=StreamEntry)
+            except msgspec.MsgspecError as error:
+                if self._told.get(stream_id) != value:
+                    unreadable[stream_id] = f"{self._key}: unreadable entry {stream_id} ({error})"
+                self._told[stream_id] = value
+        return entries, unreadable
 
     def entries(self) -> dict[str, StreamEntry]:
         """All desired sources by stream id.
@@ -40,15 +96,22 @@ class StreamRegistry:
         Raises:
             TransportError: An entry is not one of ours.
         """
-        with redis_errors("read streams"):
-            raw: Any = self._client.hgetall(self._key)
-        try:
-            return {
-                stream_id.decode(): msgspec.json.decode(value, type=StreamEntry)
-                for stream_id, value in raw.items()
-            }
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise TransportError(f"{self._key}: unreadable entry ({error})") from error
+        self._told.clear()
+        entries, unreadable = self.read()
+        if unreadable:
+            raise TransportError("; ".join(unreadable.values()), retryable=False)
+        return entries
+
+    def finished(self) -> dict[str, bytes]:
+        """By stream, the source that was read to its end: a file is read once."""
+        with redis_errors("read finished streams"):
+            raw: Any = self._client.hgetall(self._finished_key)
+        return {name.decode(errors="replace"): source for name, source in raw.items()}
+
+    def finish(self, stream_id: str, source: bytes) -> None:
+        """A source was read to its end. Wanting it again has it read again."""
+        with redis_errors("write finished stream"):
+            self._client.hset(self._finished_key, stream_id, source)
 
     def put(self, stream_id: str, source: bytes, *, run: bool = False) -> None:
         """Want a source; one of that name is replaced and keeps its slot."""
@@ -59,8 +122,10 @@ class StreamRegistry:
         value = msgspec.json.encode(StreamEntry(slot=slot, source=msgspec.Raw(source), run=run))
         with redis_errors("write stream"):
             self._client.hset(self._key, stream_id, value)
+            self._client.hdel(self._finished_key, stream_id)
 
     def remove(self, stream_id: str) -> None:
         """No longer want a source."""
         with redis_errors("remove stream"):
             self._client.hdel(self._key, stream_id)
+            self._client.hdel(self._finished_key, stream_id)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from streamer.core.feature import InputEntry, StatusNote
     from streamer.core.frame import Frame, FrameStamp
-    from streamer.telemetry.observer import FramesSent
+    from streamer.telemetry.observer import FramesRefused, FramesSent
 
 
 class PublishAnswer(StrEnum):
@@ -28,14 +28,23 @@ class PublishAnswer(StrEnum):
     """The log is at its cap. Nothing was evicted; try again later."""
     FENCED = "fenced"
     """Another ingest session owns the stream now."""
+    FOREIGN = "foreign"
+    """A key of the stream holds something that is not ours."""
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """An answer, and the position of the log's last accepted entry."""
+    """An answer.
+
+    Attributes:
+        answer: See `PublishAnswer`.
+        last_us: Position of the log's last accepted entry; 0 when the answer is FOREIGN.
+        key: The foreign key.
+    """
 
     answer: PublishAnswer
     last_us: int
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +58,12 @@ class Opened:
 class StreamLog(Protocol):
     """The input log's write side, one per partition. Used by one thread at a time."""
 
-    def open_source(self, stream_id: str, *, session: str) -> Opened:
-        """Begin a new epoch of a stream and make `session` the only one that may publish."""
+    def open_source(self, stream_id: str, *, session: str) -> Opened | None:
+        """Begin a new epoch of a stream and make `session` the only one that may publish.
+
+        Returns:
+            What its frames must carry; None while another session holds the stream's lease.
+        """
         ...
 
     def publish(
@@ -70,14 +83,26 @@ class StreamLog(Protocol):
         ...
 
 
+class Refusal(StrEnum):
+    """Why an entry is not folded in."""
+
+    UNREADABLE = "unreadable"
+    """Its bytes are none of ours: damaged, or of another version."""
+    MISFIT = "misfit"
+    """It is of another stream, encoder, or width, or out of order."""
+    POISON = "poison"
+    """A worker died of it, again and again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """An entry that is none: damaged, or of another version. The reader decides what to do."""
+    """An entry that can't be used: what `Refusal` names. The reader decides what to do."""
 
     stream_id: str
     position: int
     payload: bytes
     reason: str
+    refusal: Refusal = Refusal.UNREADABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +153,16 @@ class FrameSender(Protocol):
         """Hand a note on, in order with the frames."""
         ...
 
-    def flush(self, *, timeout_seconds: float) -> FramesSent | None:
+    def flush(self, *, timeout_seconds: float) -> list[FramesSent | FramesRefused]:
         """Move what cameras have queued; waits for the first. Called by the worker's loop."""
+        ...
+
+    def doubt(self) -> None:
+        """A connection was lost: what was sent may be gone. The next flush makes sure."""
+        ...
+
+    def forget(self, stream_id: str) -> None:
+        """The stream is no longer this sender's; its camera has ended."""
         ...
 
     def close(self) -> None:
@@ -178,6 +211,10 @@ class FrameReceiver(Protocol):
             timeout_seconds: Longest wait; 0 does not wait.
             paused: Streams to leave where they are.
         """
+        ...
+
+    def leave_out(self, stream_id: str, *, seconds: float) -> None:
+        """Don't receive a stream for a while: its key is not ours."""
         ...
 
     def done(self, positions: Mapping[str, int]) -> None:

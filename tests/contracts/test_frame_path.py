@@ -14,6 +14,7 @@ from streamer.transport.connection import Keys, connect
 from streamer.transport.frames import RedisFrameReceiver, RedisFrameSender
 from streamer.transport.memory import MemoryFramePath
 from streamer.transport.pixels import InlinePixels, PixelReader, SharedMemoryPixels
+from streamer.transport.redis import RedisStreamLog
 from streamer.transport.shm import PREFIX, RingReader, RingWriter, sweep
 from tests.samples import frame, note
 from tests.servers import SERVERS, running
@@ -38,7 +39,10 @@ def path(request, tmp_path):
             SharedMemoryPixels(num_slots=SLOTS, directory=tmp_path) if shared else InlinePixels()
         )
         keys = Keys(1)
-        sender = RedisFrameSender(client, keys=keys, pixels=pixels, num_slots=SLOTS)
+        log = RedisStreamLog(client, keys=keys)
+        for stream_id in ("cam", "two"):
+            log.open_source(stream_id, session="s1")
+        sender = RedisFrameSender(client, keys=keys, pixels=pixels, session="s1", num_slots=SLOTS)
         receiver = RedisFrameReceiver(client, keys=keys, pixels=PixelReader(directory=tmp_path))
         receiver.assign({"cam", "two"})
         yield sender, receiver

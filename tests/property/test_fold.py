@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -11,13 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamer.core.clock import Mark
-from streamer.core.errors import ModelError
 from streamer.core.event import EventType, GapPolicy, decode_event, encode_event
 from streamer.core.feature import StreamStatus
 from streamer.core.state import Checkpoint
+from streamer.models.config import GapConfig
+from streamer.stages.reset import change_model
 from streamer.stages.temporal import TemporalStage
 from streamer.transport.codec import decode_state, encode_input, encode_state
-from streamer.transport.transport import LogEntry
+from streamer.transport.transport import LogEntry, Refusal, Unreadable
 from tests.models import LeakyModel, bundle, features_of
 from tests.samples import START_NS, STEP_NS, chunk, note
 
@@ -187,25 +189,133 @@ def test_the_end_of_a_stream_ends_what_is_open():
     assert advanced.events[-1].data.state == "ended"
 
 
-def test_features_of_another_encoder_are_refused_naming_both():
+def row(*, phase=0, **changes):
+    return entry(chunk(features=features_of(phase)[None], **changes))
+
+
+@pytest.mark.parametrize(
+    ("odd", "expected"),
+    [
+        (row(first_seq=4, encoder_id="sha256:other"), r"sha256:encoder.*sha256:other"),
+        (entry(chunk(first_seq=4)), "width 5, found 4"),
+        (row(first_seq=2), "expected seq 4 of epoch 1 or later, found seq 2"),
+        (row(first_seq=9, epoch=0), "found seq 9 of epoch 0"),
+        (row(first_seq=4, stream_id="two"), "expected an entry of stream cam, found two"),
+        (entry(chunk(first_seq=4, features=np.full((1, 5), np.nan))), "finite"),
+        (Unreadable("cam", START_NS // 1000 + 400_000, b"junk", "unreadable entry"), "unreadable"),
+    ],
+)
+def test_an_entry_that_does_not_fit_is_left_out_stated_and_kept_aside(odd, expected):
     made = stage()
-    odd = chunk(features=np.zeros((1, 5)), encoder_id="sha256:other")
-    with pytest.raises(ModelError, match=r"sha256:encoder.*sha256:other"):
-        fold(made, made.initial("cam", row=0), [entry(odd)])
+    rows = np.array([features_of(0)] * 4)
+    first = fold(made, made.initial("cam", row=0), [entry(chunk(features=rows, length=4))])
+    after = fold(made, first.after, [odd, row(first_seq=5)])
+    (letter,) = after.dead_letters
+    assert re.search(expected, letter.detail)
+    assert (letter.position, letter.payload) == (odd.position, odd.payload)
+    refused, hole = events_of(after, EventType.STREAM_GAP)
+    assert refused.data.reason == letter.reason
+    assert (refused.data.missing_from_seq, refused.data.policy) == (4, GapPolicy.HOLD)
+    assert (hole.data.reason, hole.data.missing_frames) == ("dropped", 1)
+    assert after.after.state.cell_LH[0, 0] == 5  # the state never saw it
+    assert np.isfinite(after.after.state.hidden_LH).all()
+    assert decode_event(encode_event(refused)) == refused
 
 
-def test_features_of_another_width_are_refused():
+def test_two_refused_entries_at_one_frame_are_two_events():
     made = stage()
-    with pytest.raises(ModelError, match="width 5, found 4"):
-        fold(made, made.initial("cam", row=0), [entry(chunk())])
+    junk = [Unreadable("cam", START_NS // 1000 + n, b"junk", "unreadable") for n in range(2)]
+    events = fold(made, made.initial("cam", row=0), junk).events
+    assert len({event.id for event in events}) == 2
 
 
-def test_frames_out_of_order_are_refused():
+def test_leaving_an_entry_out_makes_another_version_than_folding_it_in():
     made = stage()
-    rows = np.zeros((1, 5))
-    first = fold(made, made.initial("cam", row=0), [entry(chunk(first_seq=3, features=rows))])
-    with pytest.raises(ModelError, match="expected seq 4 of epoch 1, found 2"):
-        fold(made, first.after, [entry(chunk(first_seq=2, features=rows))])
+    item = row()
+    folded = fold(made, made.initial("cam", row=0), [item])
+    poison = Unreadable("cam", item.position, item.payload, "3 workers ended", Refusal.POISON)
+    left_out = fold(made, made.initial("cam", row=0), [poison])
+    assert folded.after.version != left_out.after.version
+    assert left_out.events[0].data.reason == "poison"
+
+
+def gap_of(seconds, **config):
+    """What a hole of so many seconds does, to the state after eight frames."""
+    made = TemporalStage(bundle(gap=GapConfig(**config)), LeakyModel(4))
+    rows = np.array([features_of(0, 1)] * 8)
+    first = fold(made, made.initial("cam", row=0), [entry(chunk(features=rows, length=8))])
+    after = fold(made, first.after, [row(first_seq=7 + round(seconds * 10))])
+    (gap,) = events_of(after, EventType.STREAM_GAP)
+    ends = events_of(after, EventType.ACTION_END)
+    return (
+        gap.data.policy,
+        after.after.state.cell_LH[0, 0] - 1,
+        [e for e in ends if e.number < gap.number],
+    )
+
+
+@pytest.mark.parametrize(
+    ("config", "seconds", "policy", "left"),
+    [
+        ({"hold_seconds": 1.0}, 0.5, GapPolicy.HOLD, 8),
+        ({"hold_seconds": 1.0}, 2.0, GapPolicy.RESET, 0),
+        ({"hold_seconds": 1.0, "policy": GapPolicy.HOLD}, 2.0, GapPolicy.HOLD, 8),
+        ({"hold_seconds": 1.0, "policy": GapPolicy.DECAY}, 0.5, GapPolicy.HOLD, 8),
+        ({"hold_seconds": 1.0, "policy": GapPolicy.DECAY}, 2.0, GapPolicy.DECAY, 4),
+        ({"hold_seconds": 1.0, "policy": GapPolicy.DECAY}, 6.0, GapPolicy.DECAY, 1),
+        (
+            {"hold_seconds": 1.0, "policy": GapPolicy.HOLD, "state_ttl_seconds": 3.0},
+            4.0,
+            GapPolicy.RESET,
+            0,
+        ),
+    ],
+)
+def test_the_bundle_says_what_a_gap_does(config, seconds, policy, left):
+    applied, cell, ended = gap_of(seconds, **config)
+    assert applied is policy
+    assert cell == pytest.approx(left)
+    assert bool(ended) == (policy is GapPolicy.RESET)
+
+
+def test_a_pause_longer_than_the_state_lasts_resets_it_though_no_frame_is_missing():
+    made = TemporalStage(bundle(gap=GapConfig(hold_seconds=1, state_ttl_seconds=5)), LeakyModel(4))
+    first = fold(made, made.initial("cam", row=0), [row()])
+    later = chunk(first_seq=1, features=features_of(0)[None])
+    for pause, told in ((4.0, 0), (6.0, 1)):
+        paused = replace(later, pts_seconds=later.pts_seconds + pause)
+        gaps = events_of(fold(made, first.after, [entry(paused)]), EventType.STREAM_GAP)
+        assert [(g.data.reason, g.data.policy) for g in gaps] == [("paused", "reset")] * told
+
+
+def test_another_model_takes_over_in_words_of_both():
+    old = stage()
+    rows = np.array([features_of(1, 0)] * 8)
+    first = fold(old, old.initial("cam", row=2), [entry(chunk(features=rows, length=8))])
+    new = TemporalStage(bundle(model_id="sha256:new"), LeakyModel(4))
+    step = change_model(
+        new, first.after, phases=("a", "b", "c"), actions=("d", "e"), now_ns=START_NS
+    )
+    assert step.expected == first.after.version
+    left, ended, changed = step.events
+    assert left.data.previous.label == "b"
+    assert ended.data.label == "d"
+    assert {left.data.model_id, ended.data.model_id} == {"sha256:model"}
+    assert ended.data.segment.end_reason == "model_changed"
+    assert changed.type is EventType.MODEL_CHANGED
+    assert changed.data.model_id == "sha256:new"
+    assert changed.data.previous_model_id == "sha256:model"
+    numbers = [event.number for event in (*first.events, *step.events)]
+    assert numbers == list(range(len(numbers)))
+    after = step.checkpoint.state
+    assert (after.model_id, after.row, after.epoch, after.next_seq) == ("sha256:new", 2, 1, 8)
+    assert not after.cell_LH.any()
+    gone_on = fold(new, step.checkpoint, [row(first_seq=8)])
+    assert not events_of(gone_on, EventType.STREAM_GAP)
+    assert [e.number for e in gone_on.events] == list(
+        range(len(numbers), len(numbers) + len(gone_on.events))
+    )
+    assert decode_event(encode_event(changed)) == changed
 
 
 def test_an_event_survives_its_json():

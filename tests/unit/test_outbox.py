@@ -10,6 +10,7 @@ from streamer.telemetry.observer import (
     DropReason,
     FeaturesPublished,
     FeaturesRefused,
+    FeaturesResent,
     FramesDropped,
 )
 from streamer.transport.memory import MemoryStreamLog
@@ -19,11 +20,14 @@ from tests.samples import chunk, note
 class Box:
     """An outbox on a small log, with what it told."""
 
-    def __init__(self, *, log=None):
+    def __init__(self, *, log=None, **options):
         self.log = log or MemoryStreamLog(max_unread=3)
         self.told, self.refused = [], []
         self.outbox = Outbox(
-            self.log, observer=self, refused=lambda *where: self.refused.append(where)
+            self.log,
+            observer=self,
+            refused=lambda *where: self.refused.append(where),
+            **options,
         )
         self.log.open_source("cam", session="s1")
 
@@ -74,18 +78,82 @@ def test_what_is_fenced_is_dropped_counted_and_makes_room():
     assert not box.outbox.waiting
 
 
-def test_a_log_that_lost_its_tail_is_gone_on_from_and_it_is_said():
-    box = Box()
-    box.outbox.add([chunk(first_seq=0), chunk(first_seq=1)])
+def rolled_back(box, *entries):
+    """The log as it was when it had only these."""
+    log = MemoryStreamLog(max_unread=100)
+    log.open_source("cam", session="s1")
+    for entry in entries:
+        log.publish([entry], previous={})
+    box.outbox._log = box.log = log
+
+
+def positions(*seqs):
+    return [chunk(first_seq=seq).entry_us for seq in seqs]
+
+
+def published(box, *seqs):
+    for seq in seqs:
+        box.outbox.add([chunk(first_seq=seq)])
+        box.outbox.publish()
+
+
+@pytest.mark.parametrize("kept", range(4))
+def test_what_the_log_has_lost_is_sent_again_byte_for_byte(kept):
+    box = Box(log=MemoryStreamLog(max_unread=100))
+    published(box, 0, 1, 2, 3)
+    before = box.log.read({"cam": 0}, timeout_seconds=0, limit=9)["cam"]
+    rolled_back(box, *[chunk(first_seq=seq) for seq in range(kept)])
+    published(box, 4)
+    after = box.log.read({"cam": 0}, timeout_seconds=0, limit=9)["cam"]
+    assert [row.position for row in after] == positions(0, 1, 2, 3, 4)
+    assert [row.payload for row in after[:4]] == [row.payload for row in before]
+    assert FeaturesResent("cam", 4 - kept, complete=True) in box.told
+    frames = [record for record in box.told if isinstance(record, FeaturesPublished)]
+    assert len(frames) == 5  # each counted once
+
+
+def test_after_a_lost_connection_a_silent_stream_is_made_sure_of():
+    box = Box(log=MemoryStreamLog(max_unread=100))
+    published(box, 0, 1, 2)
+    rolled_back(box, chunk(first_seq=0))
+    box.outbox.doubt()
     box.outbox.publish()
-    lost = MemoryStreamLog()
-    lost.open_source("cam", session="s1")
-    lost.publish([chunk(first_seq=0)], previous={})
-    box.outbox._log = box.log = lost
-    box.outbox.add([chunk(first_seq=2)])
+    assert box.read() == positions(0, 1, 2)
+    box.outbox.doubt()
     box.outbox.publish()
-    assert FeaturesRefused("cam", "gap") in box.told
-    assert box.read() == [chunk(first_seq=0).entry_us, chunk(first_seq=2).entry_us]
+    assert box.read() == positions(0, 1, 2)
+    assert not box.outbox.waiting
+
+
+def test_a_buffer_too_small_says_that_it_was_not_enough():
+    box = Box(log=MemoryStreamLog(max_unread=100), resend_bytes=2_100)
+    published(box, 0, 1, 2, 3)
+    assert box.outbox.remembered_bytes <= 2_100
+    rolled_back(box)
+    published(box, 4)
+    assert box.read() == positions(2, 3, 4)
+    assert FeaturesResent("cam", 2, complete=False) in box.told
+
+
+def test_the_buffer_forgets_what_is_old_but_not_the_last():
+    now = [0.0]
+    box = Box(log=MemoryStreamLog(max_unread=100), resend_seconds=10, clock=lambda: now[0])
+    published(box, 0, 1)
+    now[0] = 11.0
+    published(box, 2)
+    rolled_back(box)
+    box.outbox.doubt()
+    box.outbox.publish()
+    assert box.read() == positions(2)
+
+
+def test_a_log_that_another_encoder_has_written_to_is_gone_on_from():
+    box = Box(log=MemoryStreamLog(max_unread=100))
+    published(box, 0)
+    box.log.publish([chunk(first_seq=1)], previous={})
+    published(box, 2)
+    assert box.read() == positions(0, 1, 2)
+    assert not [record for record in box.told if isinstance(record, FeaturesResent)]
 
 
 def test_a_lost_answer_publishes_nothing_twice():

@@ -1,0 +1,141 @@
+"""Which shares of the work are this worker's: rendezvous over live members, leases arbitrate."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Generic
+
+from streamer.transport.lease import Share
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+
+    from streamer.transport.lease import Leases, Roster
+
+POLL_SECONDS = 0.3
+"""How often a worker looks who is there: a share given back is taken up within this time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes(Generic[Share]):
+    """What a turn changed.
+
+    Attributes:
+        gained: Shares that are ours now.
+        lost: Shares that no longer are. Whatever is known of them is worth nothing.
+    """
+
+    gained: frozenset[Share] = frozenset()
+    lost: frozenset[Share] = frozenset()
+
+
+class Shares(Generic[Share]):
+    """Takes, renews and gives back leases. Called from the work loop: a hung worker loses its own.
+
+    Every member computes the same owner of each share from the same list of members (highest
+    random weight: Thaler and Ravishankar 1998), so that one that comes or goes moves only its own
+    shares. While the lists differ, and until the one before lets go, the lease decides.
+
+    Args:
+        roster: Who is there.
+        leases: Who may work on what.
+        member: This worker; its leases are in this name too.
+        ttl_seconds: A worker silent for so long has lost its leases.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        roster: Roster,
+        leases: Leases[Share],
+        *,
+        member: str,
+        ttl_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._roster = roster
+        self._leases = leases
+        self._member = member
+        self._ttl_seconds = ttl_seconds
+        self._clock = clock
+        self._until: dict[Share, float] = {}
+        self._members = [member]
+        self._wanted: set[Share] = set()
+        self._looked_at = -ttl_seconds
+
+    @property
+    def held(self) -> frozenset[Share]:
+        """What is ours."""
+        return frozenset(self._until)
+
+    @property
+    def alone(self) -> bool:
+        """Whether nobody else was there at the last look."""
+        return self._members == [self._member]
+
+    def turn(self, shares: Iterable[Share]) -> tuple[Changes[Share], frozenset[Share]]:
+        """Renew what is ours, take what should be.
+
+        Args:
+            shares: All shares there are.
+
+        Returns:
+            What has changed, and which of those held should be another's: give them back with
+            `release` once they are at a boundary.
+        """
+        now = self._clock()
+        lost = {share for share, until in self._until.items() if until <= now}
+        for share in lost:
+            del self._until[share]
+        look = now - self._looked_at >= min(POLL_SECONDS, self._ttl_seconds / 5)
+        if not look and not lost and not self._due(now):
+            return Changes(), frozenset(self._until.keys() - self._wanted)
+        self._members = self._roster.join(self._member, ttl_seconds=self._ttl_seconds)
+        self._looked_at = now
+        self._wanted = {share for share in shares if self._winner(share) == self._member}
+        missing = self._wanted - self._until.keys()
+        asked = missing | self._due(now)
+        granted = (
+            self._leases.acquire(asked, owner=self._member, ttl_seconds=self._ttl_seconds)
+            if asked
+            else {}
+        )
+        for share in granted:
+            self._until[share] = now + self._ttl_seconds
+        refused = asked - granted.keys() - missing
+        for share in refused:
+            del self._until[share]
+        gained = missing & granted.keys()
+        # One that lapsed and was taken again at once is both: what is known of it is worth nothing.
+        changes = Changes(frozenset(gained), frozenset(lost | refused))
+        return changes, frozenset(self._until.keys() - self._wanted)
+
+    def release(self, shares: Collection[Share]) -> None:
+        """Give shares back."""
+        for share in shares:
+            self._until.pop(share, None)
+        if shares:
+            self._leases.release(shares, owner=self._member)
+
+    def forget(self) -> None:
+        """Hold nothing, without a word to anybody: the connection was lost."""
+        self._until.clear()
+        self._looked_at = -self._ttl_seconds
+
+    def leave(self) -> None:
+        """Give everything back, and be gone: others take over at their next look."""
+        self._roster.leave(self._member)
+        self.release(self.held)
+
+    def _due(self, now: float) -> set[Share]:
+        third = self._ttl_seconds / 3
+        return {share for share, until in self._until.items() if until - now < 2 * third}
+
+    def _winner(self, share: Share) -> str:
+        return max(self._members, key=lambda member: _weight(member, share))
+
+
+def _weight(member: str, share: Share) -> bytes:
+    return blake2b(f"{member}/{share}".encode(), digest_size=8).digest()

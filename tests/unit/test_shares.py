@@ -1,0 +1,165 @@
+"""Who works on what: every share has one owner, moves when it must, and only then."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamer.runtime.shares import Shares
+from streamer.transport.memory import MemoryLeases, MemoryRoster
+
+SHARES = range(64)
+
+
+class World:
+    """Workers that share one roster, one set of leases, and one clock."""
+
+    def __init__(self, *, ttl_seconds=5.0):
+        self.now = 0.0
+        self.ttl_seconds = ttl_seconds
+        self.roster = MemoryRoster(now_seconds=lambda: self.now)
+        self.leases = MemoryLeases(now_seconds=lambda: self.now)
+        self.workers = {}
+
+    def start(self, *names):
+        for name in names:
+            self.workers[name] = Shares(
+                self.roster,
+                self.leases,
+                member=name,
+                ttl_seconds=self.ttl_seconds,
+                clock=lambda: self.now,
+            )
+
+    def run(self, seconds, *, step=0.1, frozen=()):
+        end = self.now + seconds
+        while self.now < end:
+            self.now += step
+            for name, worker in self.workers.items():
+                if name not in frozen:
+                    _, surplus = worker.turn(SHARES)
+                    worker.release(surplus)
+
+    def owners(self):
+        held = Counter(share for worker in self.workers.values() for share in worker.held)
+        assert not [share for share, count in held.items() if count > 1]
+        return {s: name for name, worker in self.workers.items() for s in worker.held}
+
+
+def test_one_worker_takes_everything_at_once():
+    world = World()
+    world.start("a")
+    world.run(0.1)
+    assert set(world.owners()) == set(SHARES)
+    assert world.workers["a"].alone
+
+
+def test_several_share_and_a_newcomer_moves_only_its_own():
+    world = World()
+    world.start("a", "b")
+    world.run(2)
+    before = world.owners()
+    assert set(before) == set(SHARES)
+    assert min(Counter(before.values()).values()) >= 16
+    world.start("c")
+    world.run(2)
+    after = world.owners()
+    assert set(after) == set(SHARES)
+    moved = {share for share in SHARES if before[share] != after[share]}
+    assert {after[share] for share in moved} == {"c"}
+    assert min(Counter(after.values()).values()) >= 8
+
+
+def test_what_a_leaver_gives_back_is_taken_within_a_second():
+    world = World()
+    world.start("a", "b")
+    world.run(2)
+    world.workers.pop("a").leave()
+    world.run(0.5)
+    assert set(world.owners()) == set(SHARES)
+
+
+def test_what_a_crashed_one_had_is_taken_when_its_lease_ends():
+    world = World()
+    world.start("a", "b")
+    world.run(2)
+    mine = world.workers["b"].held
+    del world.workers["a"]
+    world.run(4)
+    assert world.workers["b"].held == mine
+    world.run(2)
+    assert set(world.owners()) == set(SHARES)
+
+
+def test_one_that_was_frozen_knows_that_it_has_lost_its_own():
+    world = World()
+    world.start("a", "b")
+    world.run(2)
+    before = world.workers["a"].held
+    world.run(7, frozen=["a"])
+    assert set(world.workers["b"].held) == set(SHARES)
+    changes, _ = world.workers["a"].turn(SHARES)
+    assert changes.lost == before
+    assert not world.workers["a"].held
+    world.run(2)
+    assert set(world.owners()) == set(SHARES)
+
+
+def test_one_that_slept_past_its_lease_lost_it_even_if_nobody_came():
+    world = World()
+    world.start("a")
+    world.run(1)
+    world.now += 60
+    changes, _ = world.workers["a"].turn(SHARES)
+    assert changes.lost == changes.gained == frozenset(SHARES)
+
+
+def test_a_share_that_is_no_more_is_given_back():
+    world = World()
+    world.start("a")
+    world.run(1)
+    world.now += 1
+    _, surplus = world.workers["a"].turn(range(10))
+    assert surplus == frozenset(range(10, 64))
+
+
+def test_after_a_lost_connection_nothing_is_held_until_asked_for_again():
+    world = World()
+    world.start("a")
+    world.run(1)
+    world.workers["a"].forget()
+    assert not world.workers["a"].held
+    changes, _ = world.workers["a"].turn(SHARES)
+    assert changes.gained == frozenset(SHARES)
+
+
+@pytest.mark.parametrize("ttl_seconds", [1.0, 5.0])
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abcd"), st.sampled_from(["start", "kill", "leave", "freeze"])),
+        max_size=12,
+    )
+)
+def test_whatever_happens_no_share_has_two_owners_and_in_the_end_each_has_one(ttl_seconds, story):
+    world, frozen = World(ttl_seconds=ttl_seconds), set()
+    world.start("z")
+    for name, what in story:
+        match what:
+            case "start":
+                frozen.discard(name)
+                world.start(name)
+            case "kill":
+                world.workers.pop(name, None)
+            case "leave" if name in world.workers:
+                world.workers.pop(name).leave()
+            case "freeze":
+                frozen.add(name)
+        world.run(0.7, frozen=frozen)
+    for name in frozen:
+        world.workers.pop(name, None)
+    world.run(2 * ttl_seconds + 2)
+    assert set(world.owners()) == set(SHARES)
