@@ -25,7 +25,7 @@ from streamer.telemetry.observer import (
     FramesDropped,
     InputRefused,
 )
-from streamer.transport.connection import Keys, Threads, connect
+from streamer.transport.connection import Keys, Threads, connect, reconnect
 from streamer.transport.frames import RedisFrameReceiver
 from streamer.transport.pixels import PixelReader
 from streamer.transport.redis import RedisStreamLog
@@ -125,7 +125,7 @@ class EncoderService:
 
     def recover(self) -> None:
         """Connect anew. Unpublished chunks are kept; publishing them again is safe."""
-        self._client.connection_pool.disconnect()
+        reconnect(self._client)
 
     def drain(self, *, deadline_seconds: float) -> None:
         """Encode and publish what is here, and what the ingest worker left in the frame path."""

@@ -16,7 +16,7 @@ from streamer.runtime.clock import SystemClock
 from streamer.sources.grammar import SourceSpec, open_source
 from streamer.stages.ingest import IngestStage
 from streamer.telemetry.observer import InputRefused
-from streamer.transport.connection import Keys, connect
+from streamer.transport.connection import Keys, connect, reconnect
 from streamer.transport.frames import RedisFrameSender
 from streamer.transport.pixels import InlinePixels, SharedMemoryPixels
 from streamer.transport.redis import RedisStreamLog
@@ -77,7 +77,7 @@ class IngestService:
 
     def recover(self) -> None:
         """Connections are made anew by the client's pool."""
-        self._client.connection_pool.disconnect()
+        reconnect(self._client)
 
     def drain(self, *, deadline_seconds: float) -> None:
         """Stop the cameras; move on what they had queued."""

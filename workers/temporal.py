@@ -27,7 +27,7 @@ from streamer.telemetry.observer import (
     EventCommitted,
     InputRefused,
 )
-from streamer.transport.connection import Keys, Threads, connect
+from streamer.transport.connection import Keys, Threads, connect, reconnect
 from streamer.transport.redis import RedisInputReader
 from streamer.transport.registry import StreamRegistry
 from streamer.transport.transport import Unreadable
@@ -111,7 +111,7 @@ class TemporalService:
         self._checkpoints.clear()
         self._owned_until = 0.0
         self._assigned_at = -ASSIGN_SECONDS
-        self._client.connection_pool.disconnect()
+        reconnect(self._client)
 
     def drain(self, *, deadline_seconds: float) -> None:
         """Fold in what is already in the log, so that a short run ends complete."""

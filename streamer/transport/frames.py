@@ -19,7 +19,7 @@ from streamer.transport.codec import (
     encode_note,
     encode_stamp,
 )
-from streamer.transport.connection import Keys, read_entries, redis_errors
+from streamer.transport.connection import Keys, read_entries, redis_errors, translated
 from streamer.transport.transport import Unreadable
 
 if TYPE_CHECKING:
@@ -164,7 +164,8 @@ class RedisFrameSender:
             # After a lost answer the same entries are sent again; the ids say which are there.
             there = self._sending_again and "equal or smaller" in str(answer)
             if isinstance(answer, Exception) and not there:
-                raise TransportError(f"Redis: send frames: {answer}", retryable=False) from answer
+                self._sending_again = True  # the others may have been executed
+                raise translated(answer, "send frames") from answer
         self._sending_again = False
         self._evicted.clear()
         return answers[len(answers) - len(waiting) :]

@@ -18,7 +18,7 @@ from streamer.transport.connection import Keys, connect
 from streamer.transport.memory import MemoryStreamLog
 from streamer.transport.redis import RedisInputReader, RedisStreamLog
 from tests.samples import chunk
-from tests.servers import SERVERS, running
+from tests.servers import CLUSTER, SERVERS, serving
 
 
 class Bench:
@@ -28,14 +28,14 @@ class Bench:
         self.store, self.log, self.reader, self.events = store, log, reader, events
 
 
-@pytest.fixture(params=["memory", *SERVERS])
+@pytest.fixture(params=["memory", *SERVERS, CLUSTER])
 def bench(request):
     if request.param == "memory":
         log = MemoryStreamLog()
         store = MemoryCheckpointStore(log, now_seconds=lambda: 0.0)
         yield Bench(store, log, log, lambda: list(store.events))
         return
-    with running(request.param) as server:
+    with serving(request.param, request) as server:
         client = connect(server.url)
         keys = Keys(1)
 

@@ -16,12 +16,14 @@ from streamer.transport.memory import MemoryFramePath
 from streamer.transport.pixels import InlinePixels, PixelReader, SharedMemoryPixels
 from streamer.transport.shm import PREFIX, RingReader, RingWriter, sweep
 from tests.samples import frame, note
-from tests.servers import SERVERS, running
+from tests.servers import CLUSTER, SERVERS, serving
 
 SLOTS = 4
 
 
-@pytest.fixture(params=["memory", *product(("shared_memory", "inline"), SERVERS)], ids=str)
+@pytest.fixture(
+    params=["memory", *product(("shared_memory", "inline"), (*SERVERS, CLUSTER))], ids=str
+)
 def path(request, tmp_path):
     """Sender and receiver, of the streams `cam` and `two`."""
     if request.param == "memory":
@@ -31,13 +33,13 @@ def path(request, tmp_path):
         both.close()
         return
     carrier, kind = request.param
-    with running(kind) as server:
+    with serving(kind, request) as server:
         client = connect(server.url)
         shared = carrier == "shared_memory"
         pixels = (
             SharedMemoryPixels(num_slots=SLOTS, directory=tmp_path) if shared else InlinePixels()
         )
-        keys = Keys(1)
+        keys = Keys(64 if kind == CLUSTER else 1)  # the streams lie in two slots
         sender = RedisFrameSender(client, keys=keys, pixels=pixels, num_slots=SLOTS)
         receiver = RedisFrameReceiver(client, keys=keys, pixels=PixelReader(directory=tmp_path))
         receiver.assign({"cam", "two"})
