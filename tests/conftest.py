@@ -6,11 +6,12 @@ import pytest
 
 from streamer.transport.embedded import EmbeddedValkey
 from tests.cameras import numbered_clip, start_rtsp_server
+from tests.cluster import EmbeddedCluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["numbered_clip", "start_rtsp_server", "valkey"]
+__all__ = ["cluster", "numbered_clip", "start_rtsp_server", "valkey"]
 
 
 @pytest.fixture
@@ -18,3 +19,10 @@ def valkey() -> Iterator[EmbeddedValkey]:
     """A server of its own."""
     with EmbeddedValkey() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[EmbeddedCluster]:
+    """Three masters that all tests share; nobody may kill one."""
+    with EmbeddedCluster() as cluster:
+        yield cluster

@@ -7,8 +7,19 @@ from typing import Any
 import numpy as np
 
 from streamer.core.clock import ClockSource, Mark
+from streamer.core.event import (
+    Event,
+    EventType,
+    FrameRef,
+    StatusData,
+    Timing,
+    event_id,
+    rfc3339,
+    sequence_text,
+)
 from streamer.core.feature import FeatureChunk, StatusNote, StreamStatus
 from streamer.core.frame import Frame, FrameStamp
+from streamer.core.ledger import Ledger
 
 START_NS = 1_767_225_600_000_000_000
 STEP_NS = 100_000_000
@@ -85,3 +96,33 @@ def note(
         "ready": Mark("test", 0),
     }
     return StatusNote(**(fields | changes))
+
+
+def event(number: int) -> Event:
+    """An event of a number, of the stream `cam`."""
+    return Event(
+        id=event_id(
+            stream_id="cam",
+            epoch=1,
+            model_id="sha256:m",
+            type=EventType.STREAM_STATUS,
+            label="live",
+            start_seq=number,
+            revision=0,
+        ),
+        source="/streams/cam",
+        type=EventType.STREAM_STATUS,
+        time=rfc3339(1_767_225_600_123_456_789),
+        sequence=sequence_text(number),
+        data=StatusData(
+            frame=FrameRef(epoch=1, seq=number, pts_seconds=0.5),
+            timing=Timing(captured_ns="1", received_ns="2", emitted_ns="3", clock=ClockSource.HOST),
+            latency=Ledger(decode_seconds=0.001),
+            pipeline_seconds=0.001,
+            model_id="sha256:m",
+            encoder_id="sha256:e",
+            state=StreamStatus.LIVE,
+            reason="",
+            detail="",
+        ),
+    )

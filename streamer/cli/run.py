@@ -24,7 +24,7 @@ from streamer.core.feature import StreamStatus
 from streamer.models.bundle import Bundle
 from streamer.sources.credentials import redact
 from streamer.sources.grammar import expand_sources
-from streamer.transport.connection import Keys, redis_errors
+from streamer.transport.connection import Keys, reconnect, redis_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -165,7 +165,7 @@ def _follow(
             if not lost:
                 view.say(f"{error}; trying again")
             lost = True
-            pipeline.client.connection_pool.disconnect()
+            reconnect(pipeline.client)
             time.sleep(wait)
         except BrokenPipeError:
             # The reader of our output has gone; Python would complain when flushing at exit.

@@ -14,7 +14,10 @@ class _Section(BaseModel):
 class RedisSettings(_Section):
     """The data plane."""
 
-    url: str = Field("redis://127.0.0.1:6379", description="redis://, rediss:// or unix:// URL.")
+    url: str = Field(
+        "redis://127.0.0.1:6379",
+        description="redis://, rediss://, unix://, redis+cluster:// or redis+sentinel:// URL.",
+    )
     partitions: int = Field(1, ge=1, le=1024, description="P, fixed for the life of an install.")
     max_unread_entries: int = Field(
         3_000, ge=10, description="Feature entries per stream at which the log is full."

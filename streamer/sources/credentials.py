@@ -24,7 +24,7 @@ _USERINFO = re.compile(r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.-]*://)[^\s/]*@")
 # An unescaped / in the password ends what a URL parser calls the host; hide that too.
 _STRAY_USERINFO = re.compile(r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.-]*://)[^\s/@:]*:[^\s]*@")
 _SECRET_PARAMETER = re.compile(
-    r"(?P<key>[?&;](?:pass|passwd|password|pwd|token|access_token|auth|api_?key|key|secret|user"
+    r"(?P<key>[?&;](?:[a-z]+_)?(?:pass|passwd|password|pwd|token|access_token|auth|api_?key|key|secret|user"
     r"|username|login|signature|sig)=)[^&;#\s\"'<>]*",
     re.IGNORECASE,
 )

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 from redis.backoff import NoBackoff
-from redis.exceptions import ClusterDownError, TryAgainError
+from redis.exceptions import AskError, ClusterDownError, OutOfMemoryError, TryAgainError
 from redis.retry import Retry
 
 from streamer.core.errors import ConfigError, MemoryFullError, TransportError
+from streamer.transport.cluster import ClusterClient, read_streams
+from streamer.transport.sentinel import sentinel_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 SOCKET_TIMEOUT_SECONDS = 5.0
 """Longest wait for an answer. Blocking reads must be shorter."""
 
+_PASSING_ERRORS = (redis.ReadOnlyError, OutOfMemoryError, ClusterDownError, TryAgainError)
+# redis-py has no classes for these, and takes the code off those for which it has.
+_PASSING_CODES = {"MISCONF", "NOREPLICAS", "BUSY", "UNBLOCKED"}
+_NO_FUNCTION = "Function not found"
 
 PREFIX = "streamer_2_"
 """Of our functions: their library's version."""
@@ -122,52 +128,61 @@ def connect(url: str, *, threads: Threads = Threads.MANY) -> redis.Redis:
     would stand in the log twice.
 
     Args:
-        url: `redis://`, `rediss://` or `unix://`.
+        url: `redis://`, `rediss://` or `unix://`; `redis+cluster://HOST:PORT,HOST:PORT`, any nodes
+            of a cluster; or `redis+sentinel://HOST:PORT,HOST:PORT/SERVICE`. With TLS `rediss+…`.
         threads: How many threads will use it. For one, a connection is kept out of the pool:
-            that saves a quarter of a call's cost.
+            that saves a quarter of a call's cost. Of a single server only.
 
     Raises:
         ConfigError: That is no URL of a Redis server.
         TransportError: Nobody answers, or the server is too old for functions.
     """
+    options: dict[str, Any] = {
+        "socket_timeout": SOCKET_TIMEOUT_SECONDS,
+        "socket_connect_timeout": SOCKET_TIMEOUT_SECONDS,
+        "protocol": 2,
+    }
+    no_retries: dict[str, Any] = {"retry": Retry(NoBackoff(), 0), "retry_on_error": []}
+    client: redis.Redis
     try:
         # An unknown option of the URL shows only when the first connection is made.
         with redis_errors("connect"):
-            client = redis.Redis.from_url(
-                url,
-                retry=Retry(NoBackoff(), 0),
-                retry_on_error=[],
-                socket_timeout=SOCKET_TIMEOUT_SECONDS,
-                socket_connect_timeout=SOCKET_TIMEOUT_SECONDS,
-                protocol=2,
-                single_connection_client=threads is Threads.ONE,
-            )
+            if url.startswith(("redis+cluster://", "rediss+cluster://")):
+                client = ClusterClient(url, library=_library(), **options)
+            elif url.startswith(("redis+sentinel://", "rediss+sentinel://")):
+                client = sentinel_client(url, **options, **no_retries)
+            else:
+                client = redis.Redis.from_url(
+                    url,
+                    **options,
+                    **no_retries,
+                    single_connection_client=threads is Threads.ONE,
+                )
             load_functions(client)
     except (ValueError, TypeError):
         # Its message would repeat the URL, password and all.
         raise ConfigError(
-            "redis.url: expected redis://HOST:PORT, rediss://… or unix://PATH, found something else"
+            "redis.url: expected redis://HOST:PORT, rediss://…, unix://PATH, "
+            "redis+cluster://HOST:PORT,… or redis+sentinel://HOST:PORT,…/SERVICE, "
+            "found something else"
         ) from None
     return client
 
 
 def reconnect(client: redis.Redis) -> None:
-    """Let go of all connections: the next command makes a new one."""
-    client.connection_pool.disconnect()
+    """Close all connections, so that the next command goes to who has the data then."""
+    if isinstance(client, ClusterClient):
+        client.reconnect()
+    else:
+        client.connection_pool.disconnect()
 
 
 def load_functions(client: redis.Redis) -> None:
-    """Load the function library. It persists and replicates, unlike scripts."""
-    library = resources.files("streamer.transport").joinpath("functions.lua").read_text()
-    client.function_load(library, replace=True)
-
-
-_PASSING_ERRORS = (redis.ReadOnlyError, ClusterDownError, TryAgainError)
-_PASSING_CODES = ("BUSY", "LOADING", "MISCONF", "NOREPLICAS", "UNBLOCKED")
-"""Errors that pass with the call unchanged: a full disk, a failover, a slot on its way.
-
-redis-py takes the code of some off their text, and makes classes of them.
-"""
+    """Load the function library, on every master. It persists and replicates, unlike scripts."""
+    if isinstance(client, ClusterClient):
+        client.load_functions()
+    else:
+        client.function_load(_library(), replace=True)
 
 
 @contextlib.contextmanager
@@ -175,13 +190,15 @@ def redis_errors(doing: str) -> Iterator[None]:
     """Translate what redis-py raises into TransportError, saying what was being done."""
     try:
         yield
-    except (redis.ConnectionError, redis.TimeoutError) as error:
-        raise TransportError(f"Redis: {doing}: {_reason(error)}", retryable=True) from error
-    except redis.OutOfMemoryError as error:
-        raise MemoryFullError(f"Redis: {doing}: OOM {error}") from error
-    except redis.ResponseError as error:
-        retryable = isinstance(error, _PASSING_ERRORS) or str(error).startswith(_PASSING_CODES)
-        raise TransportError(f"Redis: {doing}: {error}", retryable=retryable) from error
+    except (redis.ConnectionError, redis.TimeoutError, redis.ResponseError) as error:
+        raise translated(error, doing) from error
+
+
+def translated(error: Exception, doing: str) -> TransportError:
+    """What redis-py raised, or a pipeline answered, as our error."""
+    if isinstance(error, OutOfMemoryError):
+        return MemoryFullError(f"Redis: {doing}: OOM {error}")
+    return TransportError(f"Redis: {doing}: {_reason(error)}", retryable=_passes(error))
 
 
 def read_entries(
@@ -199,8 +216,13 @@ def read_entries(
     wait_seconds = min(timeout_seconds, SOCKET_TIMEOUT_SECONDS / 2)
     block_ms = max(1, int(wait_seconds * 1000)) if timeout_seconds > 0 else None
     ids: Any = {key: f"{position}-0" for key, position in starts.items()}
+    answer: Any
     with redis_errors("read"):
-        answer: Any = client.xread(ids, count=limit, block=block_ms) or []
+        if isinstance(client, ClusterClient):
+            wait_seconds = max(wait_seconds, 0.0)
+            answer = read_streams(client, ids, limit=limit, timeout_seconds=wait_seconds)
+        else:
+            answer = client.xread(ids, count=limit, block=block_ms) or []
     return {
         key.decode(): [
             (int(entry_id.partition(b"-")[0]), fields.get(b"e", b"")) for entry_id, fields in rows
@@ -211,7 +233,7 @@ def read_entries(
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call of one of our functions. Its keys share a slot."""
+    """A call of one of our functions. Its keys are of one partition."""
 
     function: str
     keys: Sequence[str]
@@ -224,35 +246,64 @@ def call(client: redis.Redis, function: str, keys: Sequence[str], *args: Any) ->
         try:
             return client.fcall(PREFIX + function, len(keys), *keys, *args)
         except redis.ResponseError as error:
-            if "Function not found" not in str(error):
+            if _NO_FUNCTION not in str(error):
                 raise
             load_functions(client)
             return client.fcall(PREFIX + function, len(keys), *keys, *args)
 
 
 def call_many(client: redis.Redis, calls: Sequence[Call]) -> list[Any]:
-    """Make several calls in one round trip. Each is atomic, all of them together are not.
+    """Make several calls, in one round trip per server.
 
-    Raises:
-        TransportError: One of them failed; any number of the others may have been done.
+    Calls are atomic each for itself: when this raises, any of them may have been executed.
+
+    Returns:
+        The answer of each call.
     """
-    if len(calls) == 1:
+    if len(calls) == 1:  # by far the most frequent
         return [call(client, calls[0].function, calls[0].keys, *calls[0].args)]
     if not calls:
         return []
-    with redis_errors(calls[0].function):
-        pipeline = client.pipeline(transaction=False)
-        for one in calls:
-            pipeline.fcall(PREFIX + one.function, len(one.keys), *one.keys, *one.args)
-        try:
-            return pipeline.execute()
-        except redis.ResponseError as error:
-            if "Function not found" not in str(error):
-                raise
+    with redis_errors(", ".join(sorted({one.function for one in calls}))):
+        answers = _call_at_once(client, calls)
+        lost = [
+            at
+            for at, answer in enumerate(answers)
+            if isinstance(answer, redis.ResponseError) and _NO_FUNCTION in str(answer)
+        ]
+        if lost:
             load_functions(client)
-            return [call(client, one.function, one.keys, *one.args) for one in calls]
+            again = _call_at_once(client, [calls[at] for at in lost])
+            for at, answer in zip(lost, again, strict=True):
+                answers[at] = answer
+        errors = [answer for answer in answers if isinstance(answer, Exception)]
+        if errors:
+            # What no retry mends is the one to tell.
+            raise min(errors, key=_passes)
+    return answers
+
+
+def _call_at_once(client: redis.Redis, calls: Sequence[Call]) -> list[Any]:
+    pipeline = client.pipeline(transaction=False)
+    for one in calls:
+        pipeline.fcall(PREFIX + one.function, len(one.keys), *one.keys, *one.args)
+    return pipeline.execute(raise_on_error=False)
+
+
+def _library() -> str:
+    return resources.files("streamer.transport").joinpath("functions.lua").read_text()
+
+
+def _passes(error: Exception) -> bool:
+    """Whether the same command may succeed later."""
+    if isinstance(error, redis.ResponseError):
+        code = str(error).partition(" ")[0]
+        return isinstance(error, _PASSING_ERRORS) or code in _PASSING_CODES
+    return True
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, AskError):
+        return "this server is one of a cluster; use redis+cluster://HOST:PORT"
     # redis-py's messages name host and port, never the password.
     return str(error) or type(error).__name__

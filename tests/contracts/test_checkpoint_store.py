@@ -28,7 +28,7 @@ from streamer.transport.lease import partition_leases
 from streamer.transport.memory import MemoryLeases, MemoryStreamLog
 from streamer.transport.redis import RedisInputReader, RedisStreamLog
 from tests.samples import chunk
-from tests.servers import SERVERS, running
+from tests.servers import CLUSTER, SERVERS, serving
 
 
 class Bench:
@@ -42,7 +42,7 @@ class Bench:
         return self.store.load([stream_id])[stream_id]
 
 
-@pytest.fixture(params=["memory", *SERVERS])
+@pytest.fixture(params=["memory", *SERVERS, CLUSTER])
 def bench(request):
     if request.param == "memory":
         log = MemoryStreamLog()
@@ -50,7 +50,7 @@ def bench(request):
         store = MemoryCheckpointStore(log, leases)
         yield Bench(store, leases, log, log, lambda: list(store.events))
         return
-    with running(request.param) as server:
+    with serving(request.param, request) as server:
         client = connect(server.url)
         keys = Keys(1)
 

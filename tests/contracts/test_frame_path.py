@@ -17,12 +17,14 @@ from streamer.transport.pixels import InlinePixels, PixelReader, SharedMemoryPix
 from streamer.transport.redis import RedisStreamLog
 from streamer.transport.shm import PREFIX, RingReader, RingWriter, sweep
 from tests.samples import frame, note
-from tests.servers import SERVERS, running
+from tests.servers import CLUSTER, SERVERS, serving
 
 SLOTS = 4
 
 
-@pytest.fixture(params=["memory", *product(("shared_memory", "inline"), SERVERS)], ids=str)
+@pytest.fixture(
+    params=["memory", *product(("shared_memory", "inline"), (*SERVERS, CLUSTER))], ids=str
+)
 def path(request, tmp_path):
     """Sender and receiver, of the streams `cam` and `two`."""
     if request.param == "memory":
@@ -32,13 +34,13 @@ def path(request, tmp_path):
         both.close()
         return
     carrier, kind = request.param
-    with running(kind) as server:
+    with serving(kind, request) as server:
         client = connect(server.url)
         shared = carrier == "shared_memory"
         pixels = (
             SharedMemoryPixels(num_slots=SLOTS, directory=tmp_path) if shared else InlinePixels()
         )
-        keys = Keys(1)
+        keys = Keys(64 if kind == CLUSTER else 1)  # the streams lie in two slots
         log = RedisStreamLog(client, keys=keys)
         for stream_id in ("cam", "two"):
             log.open_source(stream_id, session="s1")

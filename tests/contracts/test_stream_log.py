@@ -10,16 +10,16 @@ from streamer.transport.memory import MemoryStreamLog
 from streamer.transport.redis import RedisInputReader, RedisStreamLog
 from streamer.transport.transport import PublishAnswer, Unreadable
 from tests.samples import chunk, note
-from tests.servers import SERVERS, running
+from tests.servers import CLUSTER, SERVERS, serving
 
 
-@pytest.fixture(params=["memory", *SERVERS])
+@pytest.fixture(params=["memory", *SERVERS, CLUSTER])
 def log_and_reader(request):
     if request.param == "memory":
         log = MemoryStreamLog(max_unread=10)
         yield log, log
         return
-    with running(request.param) as server:
+    with serving(request.param, request) as server:
         client = connect(server.url)
         keys = Keys(1)
         yield RedisStreamLog(client, keys=keys, max_unread=10), RedisInputReader(client, keys=keys)

@@ -32,6 +32,11 @@ TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), mi
         ("rtsp://u:se?cret@cam/1", "rtsp://***@cam/1"),
         ("http://h/v?user=secret&password=secret&x=1", "http://h/v?user=***&password=***&x=1"),
         ("http://h/v?Token=secret", "http://h/v?Token=***"),
+        ("redis+cluster://u:secret@h:1,i:2", "redis+cluster://***@h:1,i:2"),
+        (
+            "redis+sentinel://h/m?sentinel_password=secret",
+            "redis+sentinel://h/m?sentinel_password=***",
+        ),
         ("rtsp://a:secret@h/ rtsp://b:secret@h/", "rtsp://***@h/ rtsp://***@h/"),
         ("rtsp://cam:554/live", "rtsp://cam:554/live"),
         ("write to me@example.org", "write to me@example.org"),

@@ -1,0 +1,43 @@
+"""A client of the current primary of a service that Redis or Valkey sentinels watch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis
+from redis.sentinel import Sentinel, SentinelConnectionPool
+
+from streamer.transport.hosts import Hosts
+
+_DEFAULT_PORT = 26379
+_OF_THE_SENTINELS = ("sentinel_username", "sentinel_password")
+
+
+def sentinel_client(url: str, **options: Any) -> redis.Redis:
+    """A client that asks the sentinels for the primary whenever it connects.
+
+    It always has a pool: a connection kept by one thread would for ever connect to the server it
+    was made for.
+
+    Args:
+        url: `redis+sentinel://[USER:PASSWORD@]HOST:PORT,HOST:PORT/SERVICE` or
+            `rediss+sentinel://…`. User and password are those of the servers; the sentinels' own
+            are the options `sentinel_username` and `sentinel_password`.
+        options: For all connections.
+
+    Raises:
+        ValueError: The URL is not of this form.
+    """
+    hosts = Hosts.parse(url, default_port=_DEFAULT_PORT)
+    if not hosts.path:
+        raise ValueError("the service is missing")
+    given = dict(hosts.options)
+    of_sentinels = {
+        name.removeprefix("sentinel_"): given.pop(name)
+        for name in _OF_THE_SENTINELS
+        if name in given
+    }
+    tls = {"ssl": True} if hosts.tls else {}
+    sentinels = Sentinel(hosts.addresses, sentinel_kwargs={**options, **tls, **of_sentinels})
+    pool = SentinelConnectionPool(hosts.path, sentinels, **{**options, **tls, **given})
+    return redis.Redis.from_pool(pool)
