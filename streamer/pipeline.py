@@ -96,8 +96,8 @@ class Pipeline:
         self._path = MemoryFramePath(num_slots=NUM_SLOTS)
         self._checkpoints = {
             spec.stream_id: self._stage.initial(spec.stream_id, row=index % model.rows)
-            # Sorted, as the temporal worker takes them up: rows decide bits.
-            for index, spec in enumerate(sorted(specs, key=lambda spec: spec.stream_id))
+            # In the order in which `streamer run` numbers them: rows decide bits.
+            for index, spec in enumerate(specs)
         }
         log, session = MemoryStreamLog(), secrets.token_hex(8)
         self._cameras = [

@@ -49,6 +49,7 @@ class TemporalService:
         self._owner = secrets.token_hex(16)
         self._bundle = Bundle.load(settings.bundle)
         self._wanted_until: dict[str, float] = {}
+        self._slots: dict[str, int] = {}
         self._assigned_at = -ASSIGN_SECONDS
 
     def start(self) -> None:
@@ -154,9 +155,11 @@ class TemporalService:
             self._observer.observe(InputRefused(stream_id, "registry", why))
         # The last features of a removed stream, and the note of its end, are still on their way.
         self._wanted_until.update(dict.fromkeys(desired, now + LINGER_SECONDS))
+        self._slots.update({stream_id: entry.slot for stream_id, entry in desired.items()})
         self._wanted_until = {s: until for s, until in self._wanted_until.items() if until >= now}
         held = self._shares.held
-        self._pump.assign([s for s in self._wanted_until if self._in(s, held)])
+        self._slots = {s: self._slots[s] for s in self._wanted_until}
+        self._pump.assign({s: slot for s, slot in self._slots.items() if self._in(s, held)})
 
     def _in(self, stream_id: str, partitions: frozenset[int]) -> bool:
         return self._keys.partition(stream_id) in partitions

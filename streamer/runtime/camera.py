@@ -138,6 +138,12 @@ class Camera:
                     if opened is None:
                         self._abandoned.set()
                         return  # another worker's by now
+                    if opened.abandoned:
+                        self._observer.observe(
+                            FramesDropped(
+                                self._stage.stream_id, DropReason.ABANDONED, opened.abandoned
+                            )
+                        )
                     self._stage.begin_epoch(epoch=opened.epoch, last_us=opened.last_us)
                     fresh = True
                 fresh = not self._play()
@@ -192,6 +198,8 @@ class Camera:
         finally:
             self._source = None
             source.close()
+        if self._stop.is_set():
+            return played
         if not source.endless:
             self._change(StreamStatus.ENDED, "end_of_file", "")
         elif not played:

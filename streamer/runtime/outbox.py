@@ -164,8 +164,11 @@ class Outbox:
         self._observer.observe(
             FeaturesRefused(entry.stream_id, published.answer.value, published.key)
         )
-        if not isinstance(entry, StatusNote) and not item.counted:
-            self._observer.observe(FramesDropped(entry.stream_id, DropReason.REFUSED, len(entry)))
+        # One that was fenced and never taken was counted by who opened the source anew.
+        reason = DropReason.LOST if item.counted else DropReason.REFUSED
+        fenced = published.answer is PublishAnswer.FENCED
+        if not isinstance(entry, StatusNote) and (item.counted or not fenced):
+            self._observer.observe(FramesDropped(entry.stream_id, reason, len(entry)))
         self._refused(entry.stream_id, entry.entry_us)
 
     def _remember(self, queue: _Queue, item: _Item, previous: int | None) -> None:

@@ -12,7 +12,6 @@ from streamer.core.errors import ForeignKeysError, StateError, TransportError
 from streamer.core.state import Commit
 from streamer.stages.reset import change_model, lose_state
 from streamer.state.store import CommitAnswer
-from streamer.state.table import free_row
 from streamer.telemetry.observer import (
     ActiveStreams,
     BatchAdvanced,
@@ -96,6 +95,7 @@ class Pump:
         self._clock = clock
         self._observer = observer
         self._options = options
+        self._slots: dict[str, int] = {}
         self._checkpoints: dict[str, Checkpoint] = {}
         self._refused: dict[str, float] = {}
         self._untouched: set[str] = set()
@@ -112,13 +112,19 @@ class Pump:
         """The streams it holds."""
         return self._checkpoints.keys()
 
-    def assign(self, stream_ids: Collection[str]) -> None:
-        """Hold exactly these streams: load what is new, drop what is gone, doubt what is idle."""
-        now = time.monotonic()
+    def assign(self, slots: Mapping[str, int]) -> None:
+        """Hold exactly these streams: load what is new, drop what is gone, doubt what is idle.
+
+        Args:
+            slots: By stream, its number: it decides the row of a stream that has none yet,
+                whichever worker takes it up first.
+        """
+        now, stream_ids = time.monotonic(), slots.keys()
+        self._slots = dict(slots)
         self._refused = {s: until for s, until in self._refused.items() if until > now}
-        self.drop(self._checkpoints.keys() - set(stream_ids))
+        self.drop(self._checkpoints.keys() - stream_ids)
         self._drop_what_changed(self._idle & self._checkpoints.keys())
-        missing = sorted(set(stream_ids) - self._checkpoints.keys() - self._refused.keys())
+        missing = sorted(stream_ids - self._checkpoints.keys() - self._refused.keys())
         if missing:
             for stream_id, stored in self._store.load(missing).items():
                 self._take_up(stream_id, stored)
@@ -181,7 +187,7 @@ class Pump:
             return
         stage = self._stage
         if not stored.version:
-            self._hold(stage.initial(stream_id, row=self._free_row()), stored.attempts)
+            self._hold(stage.initial(stream_id, row=self._row(stream_id)), stored.attempts)
             return
         checkpoint, damage = stored.checkpoint, stored.damage
         if checkpoint is not None and checkpoint.state.model_id != stage.bundle.model_id:
@@ -196,7 +202,7 @@ class Pump:
             commit = lose_state(
                 stage,
                 stream_id,
-                row=self._free_row(),
+                row=self._row(stream_id),
                 version=stored.version,
                 position=stored.position,
                 sequence=stored.sequence,
@@ -247,9 +253,8 @@ class Pump:
         if attempts and self._survived.pop(stream_id, None) != checkpoint.version:
             self._care[stream_id] = _Care(attempts)
 
-    def _free_row(self) -> int:
-        rows = (c.state.row for c in self._checkpoints.values())
-        return free_row(rows, num_rows=self._stage.num_rows)
+    def _row(self, stream_id: str) -> int:
+        return self._slots[stream_id] % self._stage.num_rows
 
     def _refuse(self, stream_id: str, reason: str, detail: str) -> None:
         self.drop([stream_id])

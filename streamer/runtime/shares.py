@@ -34,6 +34,9 @@ class Changes(Generic[Share]):
 class Shares(Generic[Share]):
     """Takes, renews and gives back leases. Called from the work loop: a hung worker loses its own.
 
+    One that has lapsed is lost when another has taken it. If nobody has, as when Redis was away
+    for everybody, it is renewed as if nothing had happened: its generation says so.
+
     Every member computes the same owner of each share from the same list of members (highest
     random weight: Thaler and Ravishankar 1998), so that one that comes or goes moves only its own
     shares. While the lists differ, and until the one before lets go, the lease decides.
@@ -61,6 +64,7 @@ class Shares(Generic[Share]):
         self._ttl_seconds = ttl_seconds
         self._clock = clock
         self._until: dict[Share, float] = {}
+        self._generations: dict[Share, int] = {}
         self._members = [member]
         self._wanted: set[Share] = set()
         self._looked_at = -ttl_seconds
@@ -86,11 +90,8 @@ class Shares(Generic[Share]):
             `release` once they are at a boundary.
         """
         now = self._clock()
-        lost = {share for share, until in self._until.items() if until <= now}
-        for share in lost:
-            del self._until[share]
         look = now - self._looked_at >= min(POLL_SECONDS, self._ttl_seconds / 5)
-        if not look and not lost and not self._due(now):
+        if not look and not self._due(now):
             return Changes(), frozenset(self._until.keys() - self._wanted)
         self._members = self._roster.join(self._member, ttl_seconds=self._ttl_seconds)
         self._looked_at = now
@@ -102,14 +103,18 @@ class Shares(Generic[Share]):
             if asked
             else {}
         )
-        for share in granted:
-            self._until[share] = now + self._ttl_seconds
-        refused = asked - granted.keys() - missing
-        for share in refused:
-            del self._until[share]
+        lost = asked - granted.keys() - missing
         gained = missing & granted.keys()
-        # One that lapsed and was taken again at once is both: what is known of it is worth nothing.
-        changes = Changes(frozenset(gained), frozenset(lost | refused))
+        for share, generation in granted.items():
+            if share not in missing and generation != self._generations[share]:
+                # It lapsed, another had it, and now it is ours again: what is known is worthless.
+                lost.add(share)
+                gained.add(share)
+            self._generations[share] = generation
+            self._until[share] = now + self._ttl_seconds
+        for share in lost - gained:
+            del self._until[share]
+        changes = Changes(frozenset(gained), frozenset(lost))
         return changes, frozenset(self._until.keys() - self._wanted)
 
     def release(self, shares: Collection[Share]) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from streamer.core.errors import StreamerError
-from streamer.runtime.worker import Ready
+from streamer.runtime.worker import EXIT_TRY_AGAIN, Ready
 from streamer.sources.credentials import CREDENTIALS_VARIABLE_PREFIX
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ MAX_RESTARTS = 5
 """Of one worker, within `RESTART_WINDOW_SECONDS`; then something is wrong for good."""
 
 RESTART_WINDOW_SECONDS = 60.0
+TRY_AGAIN_SECONDS = 2.0
+"""A worker that found no Redis when it started is started again so often, for ever."""
 
 
 class WorkerFailed(StreamerError):
@@ -63,6 +65,8 @@ class Worker:
     _process: subprocess.Popen[bytes] | None = None
     _lifeline: socket.socket | None = None
     _restarts: list[float] = field(default_factory=list)
+    _tried_at: float = 0.0
+    _was_ready: bool = False
 
     @property
     def pid(self) -> int:
@@ -127,9 +131,12 @@ class Worker:
         if not received:
             assert self._process is not None
             code = self._process.wait()
+            if code == EXIT_TRY_AGAIN and self._was_ready:
+                return False  # it comes again
             raise WorkerFailed(f"{self.name}: {self.why()}", exit_code=2 if code == 2 else 1)
         # Its word is one short line, written at once.
         self.ready = msgspec.json.decode(received, type=Ready)
+        self._was_ready = True
         return True
 
     def restart(self) -> bool:
@@ -139,6 +146,13 @@ class Worker:
             WorkerFailed: It has crashed too often.
         """
         now = time.monotonic()
+        if self.exit_code == EXIT_TRY_AGAIN:
+            if now - self._tried_at < TRY_AGAIN_SECONDS:
+                return False
+            self._tried_at = now
+            self._hang_up()
+            self.start()
+            return True
         self._restarts = [at for at in self._restarts if now - at < RESTART_WINDOW_SECONDS]
         if self._restarts and now - self._restarts[-1] < 2.0 ** len(self._restarts) / 2:
             return False

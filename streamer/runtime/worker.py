@@ -27,6 +27,10 @@ UNREADY_AFTER_FAILED_TURNS = 5
 """Turns in a row that may fail before the worker says it is not ready. It goes on trying."""
 
 
+EXIT_TRY_AGAIN = 75
+"""A failure that passes by itself (EX_TEMPFAIL of sysexits.h): a supervisor goes on trying."""
+
+
 class Service(Protocol):
     """What a worker does."""
 
@@ -136,7 +140,8 @@ def serve(
         drain_seconds: Shared by all that happens between the stop signal and the exit.
 
     Returns:
-        The exit code: 0 after a stop, 1 after a failure, 2 if it was asked for what can't be.
+        The exit code: 0 after a stop, 1 after a failure, 2 if it was asked for what can't be,
+        `EXIT_TRY_AGAIN` if Redis did not answer when it started.
     """
     log = structlog.get_logger()
     health, stop = Health(), Stop()
@@ -163,6 +168,8 @@ def serve(
         except StreamerError as error:
             health.phase = Phase.FAILED
             log.error("failed", error=str(error))
+            if error.retryable:
+                return EXIT_TRY_AGAIN
             return 2 if isinstance(error, ConfigError) else 1
     health.phase = Phase.STOPPED
     log.info("stopped")

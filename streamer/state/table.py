@@ -13,15 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from streamer.core.state import StreamState
-
-
-def free_row(taken: Iterable[int], *, num_rows: int) -> int:
-    """The row fewest streams have: the one a new stream gets."""
-    counts = Counter(taken)
-    return min(range(num_rows), key=lambda row: (counts[row], row))
 
 
 def pack(rows: Sequence[int]) -> list[list[int]]:

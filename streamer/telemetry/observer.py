@@ -25,7 +25,11 @@ class DropReason(StrEnum):
     LATE = "late"
     """It was past its deadline when the encoder came to it."""
     REFUSED = "refused"
-    """The input log refused it: fenced session, or full for too long."""
+    """The frame path refused it: another ingest worker has the stream by now."""
+    ABANDONED = "abandoned"
+    """It waited for the encoder when another ingest worker took the stream over."""
+    LOST = "lost"
+    """The log had taken it, Redis lost it, and it could not be sent again."""
     SEND_FULL = "send_full"
     """The ingest worker could not hand it on in time."""
 

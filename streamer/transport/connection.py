@@ -181,8 +181,14 @@ def load_functions(client: redis.Redis) -> None:
     """Load the function library, on every master. It persists and replicates, unlike scripts."""
     if isinstance(client, ClusterClient):
         client.load_functions()
-    else:
+    elif not _has_functions(client):
         client.function_load(_library(), replace=True)
+
+
+def _has_functions(client: redis.Redis) -> bool:
+    # Loading is a write, which a server that is full, or about to fail over, refuses.
+    listed: Any = client.function_list(library=PREFIX.rstrip("_"), withcode=True)
+    return any(_library().encode() in entry for entry in listed)
 
 
 @contextlib.contextmanager

@@ -15,7 +15,8 @@ local function holds(key, kind)
 end
 
 -- KEYS[1] source hash, KEYS[2] frame path, KEYS[3] watch lease. ARGV: session.
--- Returns {epoch, last_us}: new positions must be after last_us, in the log and in the frame path.
+-- Returns {epoch, last_us, abandoned}: new positions must be after last_us, in the log and in the
+-- frame path; `abandoned` frames of another session were waiting there and are no more.
 -- False while another session holds the lease of the stream.
 local function open_source(keys, args)
   local owner = redis.call('HGET', keys[3], 'owner')
@@ -23,16 +24,25 @@ local function open_source(keys, args)
   local stored = redis.call('HMGET', keys[1], 'session', 'last_us', 'frame_us')
   local last, in_path = stored[2] or '0', stored[3] or '0'
   if tonumber(in_path) > tonumber(last) then last = in_path end
-  -- Frames of another session would be refused anyway.
-  if stored[1] ~= args[1] then redis.call('DEL', keys[2]) end
+  local abandoned = 0
+  if stored[1] ~= args[1] then
+    -- Frames of another session would be refused anyway.
+    for _, entry in ipairs(redis.call('XRANGE', keys[2], '-', '+')) do
+      if string.find(string.sub(entry[2][2], 1, 12), 'frame/', 1, true) then
+        abandoned = abandoned + 1
+      end
+    end
+    redis.call('DEL', keys[2])
+  end
   redis.call('HSET', keys[1], 'session', args[1])
-  return {redis.call('HINCRBY', keys[1], 'epoch', 1), last}
+  return {redis.call('HINCRBY', keys[1], 'epoch', 1), last, abandoned}
 end
 
 -- KEYS: source hash and frame path of each stream.
 -- ARGV: session, then of each stream: position of the entry before (-1: unknown), number of
 --   entries, number of evictions; position and payload of each entry; position of each eviction.
--- Returns {answer, last_us, length} of each stream. Entries that are there already are passed over.
+-- Returns {answer, last_us, length} of each stream. Entries that are there already, or have become
+-- features already, are passed over.
 local function send(keys, args)
   local answers, at = {}, 2
   for i = 1, #keys / 2 do
@@ -40,12 +50,13 @@ local function send(keys, args)
     local previous, entries, evicted = tonumber(args[at]), tonumber(args[at + 1]), tonumber(args[at + 2])
     local first = at + 3
     at = first + 2 * entries + evicted
-    local stored = redis.pcall('HMGET', source, 'session', 'frame_us')
+    local stored = redis.pcall('HMGET', source, 'session', 'frame_us', 'last_us')
     if stored.err or not holds(path, 'stream') then
       answers[i] = {'foreign', stored.err and source or path, 0}
     else
       local last_text = stored[2] or '0'
       local last, answer = tonumber(last_text), 'accepted'
+      local encoded = tonumber(stored[3] or '0')
       if stored[1] ~= args[1] then
         answer = 'fenced'
       elseif previous >= 0 and previous > last then
@@ -54,7 +65,9 @@ local function send(keys, args)
         for e = 0, entries - 1 do
           local us = args[first + 2 * e]
           if tonumber(us) > last then
-            redis.call('XADD', path, us .. '-0', 'e', args[first + 2 * e + 1])
+            if tonumber(us) > encoded then
+              redis.call('XADD', path, us .. '-0', 'e', args[first + 2 * e + 1])
+            end
             last, last_text = tonumber(us), us
           end
         end

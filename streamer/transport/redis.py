@@ -43,7 +43,7 @@ class RedisStreamLog:
         of = self._keys
         keys = [of.source(stream_id), of.frames(stream_id), of.watch(stream_id)]
         answer = call(self._client, "open_source", keys, session)
-        return None if answer is None else Opened(epoch=int(answer[0]), last_us=int(answer[1]))
+        return None if answer is None else Opened(*map(int, answer))
 
     def publish(
         self, entries: Sequence[InputEntry], *, previous: Mapping[str, int]

@@ -17,7 +17,8 @@ class StreamEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A desired source.
 
     Attributes:
-        slot: A small number of its own, by which encoder workers share the streams evenly.
+        slot: A small number of its own, by which encoder workers share the streams evenly, and
+            which decides the stream's row in the temporal model's batches.
         source: JSON of the source, without credentials.
         run: Whether a `streamer run` wants it, for as long as it lives.
     """

@@ -49,10 +49,17 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A source was opened: what its frames must carry."""
+    """A source was opened.
+
+    Attributes:
+        epoch: What its frames must carry.
+        last_us: After this their positions must be.
+        abandoned: Frames of another session that were waiting, and are dropped.
+    """
 
     epoch: int
     last_us: int
+    abandoned: int = 0
 
 
 class StreamLog(Protocol):

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamer.state.table import free_row, pack
+from streamer.state.table import pack
 
 
 @given(st.lists(st.integers(0, 7), max_size=50))
@@ -15,12 +15,3 @@ def test_no_row_stands_twice_in_a_batch_and_nothing_is_lost(rows):
         assert len(set(taken)) == len(taken)
     fewest = max((rows.count(row) for row in set(rows)), default=0)
     assert len(batches) == fewest
-
-
-@given(st.integers(1, 8), st.integers(0, 40))
-def test_new_streams_spread_over_the_rows(num_rows, num_streams):
-    rows: list[int] = []
-    for _ in range(num_streams):
-        rows.append(free_row(rows, num_rows=num_rows))
-    counts = [rows.count(row) for row in range(num_rows)]
-    assert max(counts) - min(counts) <= 1
