@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from streamer.telemetry.observer import Observer
     from streamer.transport.transport import FrameHandle
 
-ASSIGN_SECONDS = 1.0
-"""How often the worker looks which streams are its own."""
+ASSIGN_SECONDS = 0.5
+"""How often the worker looks which streams are its own: before a new one's first frame is lost."""
 
 LINGER_SECONDS = 10.0
 """How long it still looks after one that was removed."""
@@ -75,6 +75,7 @@ class EncoderService:
         self._bundle = Bundle.load(settings.bundle)
         self._last_seen: dict[str, tuple[int, int]] = {}
         self._mine_until: dict[str, float] = {}
+        self._starting = True
         self._assigned_at = -ASSIGN_SECONDS
 
     def start(self) -> None:
@@ -164,6 +165,11 @@ class EncoderService:
             if entry.slot % self._settings.encoder.shards == self._settings.encoder.shard
         }
         now = time.monotonic()
+        if not self._starting:
+            # Nobody else encoded their first frames: should they be missing, that is a hole.
+            for stream_id in mine - self._mine_until.keys():
+                self._last_seen.setdefault(stream_id, (0, -1))
+        self._starting = False
         # The last frames of a removed source, and the note of its end, are still on their way.
         self._mine_until.update(dict.fromkeys(mine, now + LINGER_SECONDS))
         for stream_id in [s for s, until in self._mine_until.items() if until < now]:

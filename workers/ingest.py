@@ -110,6 +110,7 @@ class IngestService:
     def recover(self) -> None:
         """Connect anew; make sure that what was sent is there, and that the leases are ours."""
         self._sender.doubt()
+        self._shares.doubt()
         reconnect(self._client)
 
     def drain(self, *, deadline_seconds: float) -> None:

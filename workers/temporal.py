@@ -129,7 +129,7 @@ class TemporalService:
     def _doubt(self) -> None:
         self._pump.clear()
         self._pump.fenced = False
-        self._shares.forget()
+        self._shares.doubt()
         self._assigned_at = -ASSIGN_SECONDS
 
     def _share(self) -> None:

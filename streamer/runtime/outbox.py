@@ -153,6 +153,9 @@ class Outbox:
         queue.pending.popleft()
         if not queue.pending:
             del self._pending[stream_id]
+        if answer is PublishAnswer.FENCED:
+            while queue.sent and queue.sent[-1].entry.entry_us > published.last_us:
+                self._lose(self._pop(queue), DropReason.LOST)
         if answer in (PublishAnswer.FENCED, PublishAnswer.FOREIGN):
             self._give_up(item, published)
         else:
@@ -165,10 +168,10 @@ class Outbox:
             FeaturesRefused(entry.stream_id, published.answer.value, published.key)
         )
         # One that was fenced and never taken was counted by who opened the source anew.
-        reason = DropReason.LOST if item.counted else DropReason.REFUSED
-        fenced = published.answer is PublishAnswer.FENCED
-        if not isinstance(entry, StatusNote) and (item.counted or not fenced):
-            self._observer.observe(FramesDropped(entry.stream_id, reason, len(entry)))
+        if item.counted:
+            self._lose(item, DropReason.LOST)
+        elif published.answer is PublishAnswer.FOREIGN:
+            self._lose(item, DropReason.REFUSED)
         self._refused(entry.stream_id, entry.entry_us)
 
     def _remember(self, queue: _Queue, item: _Item, previous: int | None) -> None:
@@ -198,10 +201,20 @@ class Outbox:
         complete = (first.previous or 0) == last_us
         self._observer.observe(FeaturesResent(stream_id, resent, complete))
 
+    def _lose(self, item: _Item, reason: DropReason) -> None:
+        entry = item.entry
+        if not isinstance(entry, StatusNote):
+            self._observer.observe(FramesDropped(entry.stream_id, reason, len(entry)))
+
     def _take_back(self, queue: _Queue) -> _Item:
+        item = self._pop(queue)
+        queue.pending.appendleft(item)
+        return item
+
+    def _pop(self, queue: _Queue) -> _Item:
+        """The last remembered entry, forgotten."""
         item = queue.sent.pop()
         self._remembered_bytes -= item.size
-        queue.pending.appendleft(item)
         return item
 
 

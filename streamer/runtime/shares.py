@@ -18,6 +18,11 @@ POLL_SECONDS = 0.3
 """How often a worker looks who is there: a share given back is taken up within this time."""
 
 
+PATIENCE_SECONDS = 2.5
+"""After an outage a worker takes nothing new for so long: a little more than workers that try
+again wait at most."""
+
+
 @dataclass(frozen=True, slots=True)
 class Changes(Generic[Share]):
     """What a turn changed.
@@ -67,7 +72,9 @@ class Shares(Generic[Share]):
         self._generations: dict[Share, int] = {}
         self._members = [member]
         self._wanted: set[Share] = set()
-        self._looked_at = -ttl_seconds
+        self._looked_at: float | None = None
+        self._doubtful = False
+        self._patient_until = 0.0
 
     @property
     def held(self) -> frozenset[Share]:
@@ -90,14 +97,12 @@ class Shares(Generic[Share]):
             `release` once they are at a boundary.
         """
         now = self._clock()
-        look = now - self._looked_at >= min(POLL_SECONDS, self._ttl_seconds / 5)
-        if not look and not self._due(now):
+        if not self._doubtful and not self._due(now) and not self._is_time_to_look(now):
             return Changes(), frozenset(self._until.keys() - self._wanted)
-        self._members = self._roster.join(self._member, ttl_seconds=self._ttl_seconds)
-        self._looked_at = now
+        self._look(now)
         self._wanted = {share for share in shares if self._winner(share) == self._member}
-        missing = self._wanted - self._until.keys()
-        asked = missing | self._due(now)
+        missing = self._wanted - self._until.keys() if now >= self._patient_until else set()
+        asked = missing | (set(self._until) if self._doubtful else self._due(now))
         granted = (
             self._leases.acquire(asked, owner=self._member, ttl_seconds=self._ttl_seconds)
             if asked
@@ -114,6 +119,7 @@ class Shares(Generic[Share]):
             self._until[share] = now + self._ttl_seconds
         for share in lost - gained:
             del self._until[share]
+        self._doubtful = False
         changes = Changes(frozenset(gained), frozenset(lost))
         return changes, frozenset(self._until.keys() - self._wanted)
 
@@ -124,15 +130,27 @@ class Shares(Generic[Share]):
         if shares:
             self._leases.release(shares, owner=self._member)
 
-    def forget(self) -> None:
-        """Hold nothing, without a word to anybody: the connection was lost."""
-        self._until.clear()
-        self._looked_at = -self._ttl_seconds
+    def doubt(self) -> None:
+        """The connection was lost, or a lease turned out to be another's: ask for all anew."""
+        self._doubtful = True
 
     def leave(self) -> None:
         """Give everything back, and be gone: others take over at their next look."""
         self._roster.leave(self._member)
         self.release(self.held)
+
+    def _is_time_to_look(self, now: float) -> bool:
+        pause = min(POLL_SECONDS, self._ttl_seconds / 5)
+        return self._looked_at is None or now - self._looked_at >= pause
+
+    def _look(self, now: float) -> None:
+        """See who is there."""
+        if self._looked_at is not None and now - self._looked_at > self._ttl_seconds:
+            # Redis was away, or we were. The others may come back a little later than we: to take
+            # now what is theirs would move everything twice.
+            self._patient_until = now + PATIENCE_SECONDS
+        self._members = self._roster.join(self._member, ttl_seconds=self._ttl_seconds)
+        self._looked_at = now
 
     def _due(self, now: float) -> set[Share]:
         third = self._ttl_seconds / 3

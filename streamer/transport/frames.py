@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, defaultdict, deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
@@ -152,7 +152,9 @@ class RedisFrameSender:
         told: list[FramesSent | FramesRefused] = []
         if by_stream:
             told.append(FramesSent(by_stream, [entry.decode_seconds for entry in frames]))
-        return told + refused
+        # Nobody sees the hole before a frame that was refused.
+        told += [replace(one, frames=one.frames + overtaken[one.stream_id]) for one in refused]
+        return told
 
     def doubt(self) -> None:
         """The connection was lost: make sure, at the next flush, that what was sent is there."""
@@ -178,7 +180,7 @@ class RedisFrameSender:
 
     def _send(
         self, queued: list[_Queued], asked: Sequence[str]
-    ) -> tuple[dict[str, int], list[FramesSent | FramesRefused]]:
+    ) -> tuple[dict[str, int], list[FramesRefused]]:
         """Write entries and make room for them.
 
         Returns:
@@ -198,7 +200,7 @@ class RedisFrameSender:
                 for stream_id, last in forgotten.items()
             }
             answers |= self._call(again, {})
-        refused: list[FramesSent | FramesRefused] = []
+        refused: list[FramesRefused] = []
         lengths = {}
         for stream_id, (answer, last, length) in answers.items():
             lengths[stream_id] = length

@@ -108,7 +108,7 @@ def test_one_that_was_frozen_knows_that_it_has_lost_its_own():
     changes, _ = world.workers["a"].turn(SHARES)
     assert changes.lost == before
     assert not world.workers["a"].held
-    world.run(2)
+    world.run(4)
     assert set(world.owners()) == set(SHARES)
 
 
@@ -142,14 +142,29 @@ def test_a_share_that_is_no_more_is_given_back():
     assert surplus == frozenset(range(10, 64))
 
 
-def test_after_a_lost_connection_nothing_is_held_until_asked_for_again():
+def test_after_a_lost_connection_everything_is_asked_for_anew():
     world = World()
     world.start("a")
     world.run(1)
-    world.workers["a"].forget()
-    assert not world.workers["a"].held
+    world.leases.release([3, 4], owner="a")
+    world.leases.acquire([3, 4], owner="b", ttl_seconds=5)
+    assert world.workers["a"].turn(SHARES)[0] == Changes()
+    world.workers["a"].doubt()
     changes, _ = world.workers["a"].turn(SHARES)
-    assert changes.gained == frozenset(SHARES)
+    assert changes == Changes(lost=frozenset({3, 4}))
+
+
+def test_after_an_outage_everybody_goes_on_with_his_own():
+    world = World()
+    world.start("a", "b", "c")
+    world.run(3)
+    before = world.owners()
+    world.run(20, frozen="abc")  # Redis answers nobody
+    for frozen in ("bc", "c", ""):  # they come back one after the other
+        world.run(0.7, frozen=frozen)
+    world.run(5)
+    assert world.owners() == before
+    assert {world.leases.acquire([s], owner=before[s], ttl_seconds=5)[s] for s in SHARES} <= {1, 2}
 
 
 @pytest.mark.parametrize("ttl_seconds", [1.0, 5.0])
