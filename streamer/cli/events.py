@@ -7,32 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
-from streamer.cli.lines import event_line
+from streamer.cli.printer import line_printer, print_json
+from streamer.cli.replay import replay
+from streamer.cli.running import running_url
 from streamer.client import HoleReason, subscribe
 from streamer.core.errors import ConfigError, TransportError
-from streamer.core.event import EventType, encode_event
-from streamer.transport.embedded import running_urls
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from streamer.client import Hole
-    from streamer.core.event import Event
 
 events_app = typer.Typer(no_args_is_help=True, help="Events of a running pipeline.")
-
-_STYLES = {
-    EventType.ACTION_START: "green",
-    EventType.ACTION_UPDATE: "green",
-    EventType.ACTION_END: "dim green",
-    EventType.PHASE_TRANSITION: "bold cyan",
-    EventType.STREAM_STATUS: "yellow",
-    EventType.STREAM_GAP: "red",
-    EventType.MODEL_CHANGED: "magenta",
-}
+events_app.command("replay")(replay)
 
 
 @events_app.callback()
@@ -58,7 +44,7 @@ def tail(
     """Print events as they come, until Ctrl-C."""
     if redis is not None and url is not None:
         raise ConfigError("events tail: expected --redis or --url, found both")
-    address = redis or url or _running()
+    address = redis or url or running_url("events tail", otherwise="--redis URL or --url http://…")
     subscription = subscribe(
         address,
         since=since if since is not None or follow else "0",
@@ -68,46 +54,13 @@ def tail(
         on_hole=_warn,
         on_lost=lambda error: _lost(address, error),
     )
-    show = _print_json if json else _printer()
+    show = print_json if json else line_printer()
     try:
         with subscription:
             for event in subscription:
                 show(event)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
-
-
-def _running() -> str:
-    """The embedded server of this user's only run."""
-    urls = running_urls()
-    if not urls:
-        raise TransportError(
-            "events tail: no running pipeline found; start one with `streamer run`, or give "
-            "--redis URL or --url http://HOST:PORT"
-        )
-    if len(urls) > 1:
-        raise ConfigError(
-            f"events tail: several pipelines are running; choose one with --redis: "
-            f"{', '.join(urls)}"
-        )
-    return urls[0]
-
-
-def _printer() -> Callable[[Event], None]:
-    console = Console(highlight=False, soft_wrap=True)
-
-    def show(event: Event) -> None:
-        if console.is_terminal:
-            console.print(Text(event_line(event), style=_STYLES[event.type]))
-        else:
-            print(event_line(event), flush=True)
-
-    return show
-
-
-def _print_json(event: Event) -> None:
-    sys.stdout.write(encode_event(event).decode() + "\n")
-    sys.stdout.flush()
 
 
 def _warn(hole: Hole) -> None:

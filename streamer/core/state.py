@@ -151,7 +151,8 @@ class Commit:
         checkpoint: The checkpoint after it.
         events: What it said, in sequence order.
         dead_letters: What it refused.
-        anchor: The checkpoint it started from, if that is to be kept for replay.
+        anchor: The checkpoint it started from, if that is to be kept for replay; its position is
+            right before the step's first entry.
     """
 
     expected: bytes

@@ -295,7 +295,7 @@ class Pump:
                 checkpoint=one.after,
                 events=emitted,
                 dead_letters=one.dead_letters,
-                anchor=self._anchor(one.before),
+                anchor=self._anchor(one.before, read[one.before.state.stream_id]),
             )
             for one, emitted in zip(advanced, events, strict=True)
         ]
@@ -310,16 +310,21 @@ class Pump:
             self._take_answer(commit, answer)
         self._report(advanced, temporal_seconds)
 
-    def _anchor(self, before: Checkpoint) -> Checkpoint | None:
-        """The checkpoint a step starts from, if it is time to keep one for replay."""
-        stream_id = before.state.stream_id
+    def _anchor(self, before: Checkpoint, rows: Rows) -> Checkpoint | None:
+        """The checkpoint a step starts from, if it is time to keep one for replay.
+
+        It stands right before the step's first entry, so that it is kept as long as that one (the
+        first of all, and the first after a pause, would be trimmed at once), and so that a replay
+        can tell whether that one is still there.
+        """
+        stream_id, position = before.state.stream_id, rows[0].position - 1
         replay_us = self._options.replay_seconds * 1e6
         last_us = self._anchored_us.get(stream_id)
-        due = last_us is None or before.position - last_us >= replay_us / 4
+        due = last_us is None or position - last_us >= replay_us / 4
         if not replay_us or not due:
             return None
-        self._anchored_us[stream_id] = before.position
-        return before
+        self._anchored_us[stream_id] = position
+        return replace(before, position=position)
 
     def _emitted(
         self, one: Advanced, temporal_seconds: float, *, stepped_ns: int

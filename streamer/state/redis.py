@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from streamer.core.state import Commit
 
-_FIELDS = ("version", "position", "sequence", "attempts", "state")
+STORED_FIELDS = ("version", "position", "sequence", "attempts", "state")
+"""Of a state's hash, as `read_stored` takes them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,13 +61,13 @@ class RedisCheckpointStore:
         with redis_errors("load states"):
             pipeline = self._client.pipeline(transaction=False)
             for key in keys:
-                pipeline.hmget(key, *_FIELDS)
+                pipeline.hmget(key, *STORED_FIELDS)
             answers: list[Any] = pipeline.execute(raise_on_error=False) if keys else []
             for answer in answers:
                 if isinstance(answer, Exception) and "WRONGTYPE" not in str(answer):
                     raise answer
         return {
-            stream_id: _stored(key, answer)
+            stream_id: read_stored(key, answer)
             for stream_id, key, answer in zip(stream_ids, keys, answers, strict=True)
         }
 
@@ -127,7 +128,8 @@ class RedisCheckpointStore:
         return Call("commit", keys, args)
 
 
-def _stored(key: str, answer: Any) -> Stored | StateError:
+def read_stored(key: str, answer: Any) -> Stored | StateError:
+    """What the fields of a state's hash mean; an error for a key that is not ours."""
     if isinstance(answer, redis.ResponseError):
         return StateError(f"{key}: expected a hash of ours, found another type; remove it")
     version, position, sequence, attempts, raw = answer

@@ -25,7 +25,7 @@ from streamer.core.errors import ConfigError
 from streamer.transport.hosts import Hosts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 NUM_REDIRECTS = 5
 """Most redirects of one command."""
@@ -138,6 +138,12 @@ class ClusterClient(redis.Redis):
         if transaction:
             raise redis.RedisError("a cluster's pipeline is no transaction: use transaction=False")
         return ClusterPipeline(self)
+
+    def scan_iter(self, *args: Any, **options: Any) -> Iterator[Any]:
+        """The keys of every master, as redis-py's."""
+        self._refresh()
+        found: Iterator[Any] = self._table.scan_iter(*args, **options)
+        return found
 
     def load_functions(self) -> None:
         """Load the library on every master."""

@@ -121,7 +121,17 @@ def _partition_of(stream_id: str, num_partitions: int) -> int:
     return int.from_bytes(digest, "big") % num_partitions
 
 
-def connect(url: str, *, threads: Threads = Threads.MANY) -> redis.Redis:
+class Functions(Enum):
+    """What a client wants of our functions."""
+
+    LOAD = auto()
+    NONE = auto()
+    """It only reads, and leaves the server as it is."""
+
+
+def connect(
+    url: str, *, threads: Threads = Threads.MANY, functions: Functions = Functions.LOAD
+) -> redis.Redis:
     """A client of the server at `url`, with our function library loaded.
 
     Retries are off: redis-py would send a command again whose answer was lost, and an entry
@@ -132,6 +142,7 @@ def connect(url: str, *, threads: Threads = Threads.MANY) -> redis.Redis:
             of a cluster; or `redis+sentinel://HOST:PORT,HOST:PORT/SERVICE`. With TLS `rediss+…`.
         threads: How many threads will use it. For one, a connection is kept out of the pool:
             that saves a quarter of a call's cost. Of a single server only.
+        functions: Whether it will call them.
 
     Raises:
         ConfigError: That is no URL of a Redis server.
@@ -158,7 +169,10 @@ def connect(url: str, *, threads: Threads = Threads.MANY) -> redis.Redis:
                     **no_retries,
                     single_connection_client=threads is Threads.ONE,
                 )
-            load_functions(client)
+            if functions is Functions.LOAD:
+                load_functions(client)
+            else:
+                client.ping()
     except (ValueError, TypeError):
         # Its message would repeat the URL, password and all.
         raise ConfigError(

@@ -264,7 +264,10 @@ local function commit(keys, args)
       end
       num_events = num_events + events
       if before ~= '' then
-        redis.call('XADD', anchors, args[o + 8] .. '-*', 'version', expected, 'state', before)
+        -- Those there are of a state that was removed: the stream begins anew.
+        if expected == '' then redis.call('DEL', anchors) end
+        -- A replay may miss it; the rest must not be left half written.
+        redis.pcall('XADD', anchors, args[o + 8] .. '-*', 'version', expected, 'state', before)
         redis.call('XTRIM', anchors, 'MINID', keep)
       end
       redis.call('HSET', state, 'version', args[o + 1], 'position', args[o + 2],

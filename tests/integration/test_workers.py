@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import signal
+import subprocess
+import sys
 import time
 from collections import defaultdict
 
@@ -188,6 +191,47 @@ def test_a_killed_temporal_worker_loses_nothing(farm, tmp_path):
 
     undisturbed = list(Pipeline(f"cam={clip}"))
     assert [e.id for e in events] == [e.id for e in undisturbed]
+
+
+def replay(farm, *arguments):
+    program = [sys.executable, "-m", "streamer.cli.main", "events", "replay"]
+    return subprocess.run(
+        [*program, "--redis", farm.url, "--from", "0", "--verify", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=child_environment(),
+        check=False,
+    )
+
+
+def test_a_replay_equals_what_running_killed_and_stopped_workers_said(farm):
+    """Bit for bit, with two cameras, four workers that come and go, and real clocks."""
+    farm.want("one=synthetic:workcell?fps=10&seed=3", "two=synthetic:workcell?fps=10&seed=4")
+    first = farm.start("temporal", redis__replay_seconds=200)[0]
+    farm.start("ingest", "encoder")
+    farm.wait_for(lambda: len(farm.events()) > 8)
+    running = replay(farm)
+    assert (running.returncode, running.stderr) == (0, "")
+    assert running.stdout.count(": equal") == 2
+    first._process.kill()
+    first._process.wait()
+    before = len(farm.events())
+    farm.start("temporal", temporal__lease_seconds=1, redis__replay_seconds=200)
+    farm.wait_for(lambda: len(farm.events()) > before + 8)
+    again = replay(farm, "--stream", "one")
+    assert (again.returncode, again.stderr) == (0, "")
+    for worker in reversed(farm.workers):
+        worker.terminate()
+    for worker in farm.workers:
+        worker.finish(deadline=time.monotonic() + 6)
+    stopped = replay(farm, "--json")
+    assert (stopped.returncode, stopped.stderr) == (0, "")
+    compared = [json.loads(line) for line in stopped.stdout.splitlines()]
+    assert [(c["stream"], c["verdict"]) for c in compared] == [("one", "equal"), ("two", "equal")]
+    assert sum(c["num_events"] for c in compared) == len(farm.events())
+    assert all(c["num_states"] >= 2 for c in compared)
+    assert [c["first"] for c in compared] == [0, 0]
 
 
 def test_a_second_temporal_worker_waits_for_the_lease(farm):
