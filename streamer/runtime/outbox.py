@@ -144,7 +144,10 @@ class Outbox:
         """Act on an answer. Returns whether there was progress."""
         item = queue.pending[0]
         stream_id, answer, before = item.entry.stream_id, published.answer, queue.previous
-        queue.previous = None if answer is PublishAnswer.FOREIGN else published.last_us
+        if answer is PublishAnswer.FOREIGN:
+            queue.previous = None
+        elif answer is not PublishAnswer.FENCED:  # whose entries are remembered, may come back
+            queue.previous = published.last_us
         if answer is PublishAnswer.FULL:
             return False
         if answer is PublishAnswer.GAP:

@@ -192,3 +192,15 @@ def test_a_forgotten_stream_leaves_nothing():
     box.outbox.publish()
     box.outbox.forget("cam")
     assert not box.outbox.waiting
+
+
+def test_a_session_that_a_rollback_undid_and_that_opens_again_gets_back_what_was_not_refused():
+    box = Box(log=MemoryStreamLog(max_unread=100))
+    published(box, 0, 1, 2)
+    box.outbox._log = box.log = MemoryStreamLog(max_unread=100)  # it never heard of the session
+    box.outbox.doubt()
+    box.outbox.publish()
+    assert box.refused == [("cam", *positions(2))]
+    box.log.open_source("cam", session="s1")
+    published(box, 3)
+    assert box.read() == positions(0, 1, 3)
