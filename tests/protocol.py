@@ -214,7 +214,9 @@ class Worker:
             sorted(self._held.union(partitions)), owner=self.owner, ttl_seconds=LEASE_SECONDS
         )
         self._held = set(granted)
-        self.pump.assign([s for s in STREAMS if KEYS.partition(s) in self._held])
+        slots = {s: slot for slot, s in enumerate(STREAMS)}
+        mine = {s: slot for s, slot in slots.items() if KEYS.partition(s) in self._held}
+        self.pump.assign(mine)
 
     def release(self) -> None:
         """Give all leases back, at a boundary."""

@@ -156,9 +156,6 @@ class Outbox:
         queue.pending.popleft()
         if not queue.pending:
             del self._pending[stream_id]
-        if answer is PublishAnswer.FENCED:
-            while queue.sent and queue.sent[-1].entry.entry_us > published.last_us:
-                self._lose(self._pop(queue), DropReason.LOST)
         if answer in (PublishAnswer.FENCED, PublishAnswer.FOREIGN):
             self._give_up(item, published)
         else:
@@ -171,9 +168,9 @@ class Outbox:
             FeaturesRefused(entry.stream_id, published.answer.value, published.key)
         )
         # One that was fenced and never taken was counted by who opened the source anew.
-        if item.counted:
+        if item.counted and entry.entry_us > published.last_us:
             self._lose(item, DropReason.LOST)
-        elif published.answer is PublishAnswer.FOREIGN:
+        elif published.answer is PublishAnswer.FOREIGN and not item.counted:
             self._lose(item, DropReason.REFUSED)
         self._refused(entry.stream_id, entry.entry_us)
 
@@ -210,14 +207,9 @@ class Outbox:
             self._observer.observe(FramesDropped(entry.stream_id, reason, len(entry)))
 
     def _take_back(self, queue: _Queue) -> _Item:
-        item = self._pop(queue)
-        queue.pending.appendleft(item)
-        return item
-
-    def _pop(self, queue: _Queue) -> _Item:
-        """The last remembered entry, forgotten."""
         item = queue.sent.pop()
         self._remembered_bytes -= item.size
+        queue.pending.appendleft(item)
         return item
 
 

@@ -119,9 +119,14 @@ local function publish(keys, args)
         if length >= cap then
           answers[i] = {'full', last_text}
         else
-          redis.call('XADD', features, args[base + 1] .. '-0', 'e', args[base + 3])
-          redis.call('HSET', source, 'last_us', args[base + 1])
-          answers[i] = {'accepted', args[base + 1]}
+          local added = redis.pcall('XADD', features, args[base + 1] .. '-0', 'e', args[base + 3])
+          if type(added) == 'table' and added.err then
+            -- Somebody has written to our key, further on than we are.
+            answers[i] = {'foreign', features}
+          else
+            redis.call('HSET', source, 'last_us', args[base + 1])
+            answers[i] = {'accepted', args[base + 1]}
+          end
         end
       end
       if answers[i][1] == 'accepted' or answers[i][1] == 'duplicate' then

@@ -73,7 +73,7 @@ class Plant:
             observer=Observers(),
             options=PumpOptions(owner="a", replay_seconds=self.replay_seconds),
         )
-        made.assign(["cam"])
+        made.assign({"cam": 0})
         return made
 
     def publish(self, num=30, *, first=None):

@@ -102,6 +102,9 @@ def test_what_was_taken_and_lost_and_then_fenced_is_counted_as_lost():
     box.log.open_source("cam", session="s2")
     box.outbox.doubt()
     box.outbox.publish()
+    box.outbox.add([chunk(first_seq=2, session="s2")])
+    box.outbox.publish()
+    assert box.read() == positions(2)
     lost = [record for record in box.told if isinstance(record, FramesDropped)]
     assert lost == [FramesDropped("cam", DropReason.LOST, 1)] * 2
 
