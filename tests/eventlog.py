@@ -91,18 +91,30 @@ def make_event(
     )
 
 
-def append(client: redis.Redis, events: Iterable[Event], *, max_events: int | None = None) -> None:
-    """Write events with the fields that `functions.lua` gives them."""
+def fields_of(event: Event) -> Any:
+    """The fields that `functions.lua` gives an event."""
+    return {
+        "type": event.type.value,
+        "stream": event.stream_id,
+        "id": event.id,
+        "sequence": event.number,
+        "event": encode_event(event),
+    }
+
+
+def append(
+    client: redis.Redis,
+    events: Iterable[Event],
+    *,
+    max_events: int | None = None,
+    num_partitions: int = 1,
+) -> None:
+    """Write events, each into the log of its partition."""
+    keys = Keys(num_partitions)
     pipeline = client.pipeline(transaction=False)
     for event in events:
-        fields: Any = {
-            "type": event.type.value,
-            "stream": event.stream_id,
-            "id": event.id,
-            "sequence": event.number,
-            "event": encode_event(event),
-        }
-        pipeline.xadd(KEY, fields, maxlen=max_events, approximate=False)
+        key = keys.events(keys.partition(event.stream_id))
+        pipeline.xadd(key, fields_of(event), maxlen=max_events, approximate=False)
     pipeline.execute()
 
 

@@ -29,7 +29,7 @@ from streamer.transport.connection import Keys, Threads, connect, reconnect
 from streamer.transport.frames import RedisFrameReceiver
 from streamer.transport.pixels import PixelReader
 from streamer.transport.redis import RedisStreamLog
-from streamer.transport.registry import StreamRegistry
+from streamer.transport.registry import StreamRegistry, agree
 from streamer.transport.transport import Unreadable
 from workers.main import main
 
@@ -105,6 +105,7 @@ class EncoderService:
         for size in (1, max_size):
             self._encoder.encode(self._images[:size])
         self._client = connect(self._settings.redis.url, threads=Threads.ONE)
+        agree(self._client, keys=self._keys)
         self._registry = StreamRegistry(self._client, keys=self._keys)
         self._receiver = RedisFrameReceiver(self._client, keys=self._keys, pixels=PixelReader())
         log = RedisStreamLog(

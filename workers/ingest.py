@@ -31,7 +31,7 @@ from streamer.transport.frames import RedisFrameSender
 from streamer.transport.lease import RedisRoster, watch_leases
 from streamer.transport.pixels import InlinePixels, SharedMemoryPixels
 from streamer.transport.redis import RedisStreamLog
-from streamer.transport.registry import StreamRegistry
+from streamer.transport.registry import StreamRegistry, agree
 from streamer.transport.shm import sweep
 from workers.main import main
 
@@ -75,6 +75,7 @@ class IngestService:
         if swept:
             structlog.get_logger().info("removed rings of crashed workers", count=len(swept))
         self._client = connect(self._settings.redis.url)
+        agree(self._client, keys=self._keys)
         self._registry = StreamRegistry(self._client, keys=self._keys)
         self._log = RedisStreamLog(
             self._client, keys=self._keys, max_unread=self._settings.redis.max_unread_entries

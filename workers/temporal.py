@@ -20,7 +20,7 @@ from streamer.telemetry.observer import InputRefused, LeasesChanged
 from streamer.transport.connection import Keys, Threads, connect, reconnect
 from streamer.transport.lease import RedisRoster, partition_leases
 from streamer.transport.redis import RedisInputReader
-from streamer.transport.registry import ModelEntry, ModelRegistry, StreamRegistry
+from streamer.transport.registry import ModelEntry, ModelRegistry, StreamRegistry, agree
 from workers.main import main
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class TemporalService:
             self._bundle, rows=temporal.rows, backend=temporal.backend
         )
         self._client = connect(redis.url, threads=Threads.ONE)
+        agree(self._client, keys=self._keys)
         self._registry = StreamRegistry(self._client, keys=self._keys)
         models = ModelRegistry(self._client, keys=self._keys)
         config = self._bundle.config
@@ -150,6 +151,7 @@ class TemporalService:
 
     def _assign(self) -> None:
         now = self._assigned_at = time.monotonic()
+        agree(self._client, keys=self._keys)  # again, should the server have lost it
         desired, unreadable = self._registry.read()
         for stream_id, why in unreadable.items():
             self._observer.observe(InputRefused(stream_id, "registry", why))

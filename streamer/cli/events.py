@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from streamer.cli.lines import hole_line
 from streamer.cli.printer import line_printer, print_json
 from streamer.cli.replay import replay
 from streamer.cli.running import running_url
-from streamer.client import HoleReason, subscribe
+from streamer.client import subscribe
 from streamer.core.errors import ConfigError, TransportError
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def tail(
         [], "--type", help="Only these types: 'action.*', 'streamer.phase.transition'; repeatable."
     ),
     since: str | None = typer.Option(
-        None, help="Begin so long ago (10m) or after an entry id (0: the oldest event kept)."
+        None, help="Begin so long ago (10m) or after a cursor (0: the oldest event kept)."
     ),
     json: bool = typer.Option(False, "--json", help="One CloudEvent per line."),
     follow: bool = typer.Option(True, help="Wait for further events."),
@@ -64,16 +65,7 @@ def tail(
 
 
 def _warn(hole: Hole) -> None:
-    match hole.reason:
-        case HoleReason.MISSING:
-            text = f"{hole.count} event(s) of {hole.stream_id} missing"
-        case HoleReason.RESTARTED:
-            text = f"{hole.stream_id} counts its events anew: its state was lost or removed"
-        case HoleReason.LOG_TRIMMED:
-            text = "the log no longer reaches back so far: events are missing"
-        case HoleReason.LOG_RESTARTED:
-            text = "the log has lost its end: events are missing"
-    print(f"streamer: {text}", file=sys.stderr)
+    print(f"streamer: {hole_line(hole)}", file=sys.stderr)
 
 
 def _lost(address: str, error: TransportError) -> None:

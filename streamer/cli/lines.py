@@ -1,10 +1,11 @@
-"""An event as one line for people."""
+"""An event, or a hole, as one line for people."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from streamer.client import HoleReason
 from streamer.core.event import (
     ActionData,
     EventType,
@@ -16,6 +17,7 @@ from streamer.core.event import (
 )
 
 if TYPE_CHECKING:
+    from streamer.client import Hole
     from streamer.core.event import Event
 
 _VERBS = {
@@ -34,6 +36,19 @@ def event_line(event: Event) -> str:
     moment = datetime.fromisoformat(event.time).astimezone()
     head = f"{moment:%H:%M:%S}.{moment.microsecond // 1000:03d}  {event.stream_id:<16}"
     return f"{head} {_VERBS[event.type]} {_body(event)}".rstrip()
+
+
+def hole_line(hole: Hole) -> str:
+    """What is missing, and why."""
+    match hole.reason:
+        case HoleReason.MISSING:
+            return f"{hole.count} event(s) of {hole.stream_id} missing"
+        case HoleReason.RESTARTED:
+            return f"{hole.stream_id} counts its events anew: its state was lost or removed"
+        case HoleReason.LOG_TRIMMED:
+            return "the log no longer reaches back so far: events are missing"
+        case HoleReason.LOG_RESTARTED:
+            return "Redis lost the newest events: some may be missing"
 
 
 def _body(event: Event) -> str:

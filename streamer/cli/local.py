@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
+from streamer.client.follower import Follower
+from streamer.client.log import EventLog
 from streamer.core.errors import ConfigError, TransportError
 from streamer.runtime.supervisor import (
     READY_SECONDS,
@@ -21,7 +23,7 @@ from streamer.runtime.supervisor import (
 )
 from streamer.transport.connection import Keys, connect, redis_errors
 from streamer.transport.embedded import EmbeddedValkey
-from streamer.transport.registry import StreamRegistry
+from streamer.transport.registry import StreamRegistry, agree
 from streamer.transport.rundir import RunDirectory
 from streamer.transport.shm import sweep
 
@@ -123,8 +125,8 @@ class LocalPipeline:
         self._read_logs: dict[str, int] = {}
         self.client: redis.Redis
         self.redis_url = ""
-        self.events_cursor = "0-0"
-        """Last entry of the event log before this run."""
+        self.events: Follower
+        """The events of this run."""
         self.server_pid: int | None = None
         self.log_directory = Path()
 
@@ -208,11 +210,11 @@ class LocalPipeline:
         self.client = connect(self.redis_url)
         self._stack.callback(self.client.close)
         self._lock = RunLock(self.client)
+        self._keys = Keys(self._settings.redis.partitions)
+        agree(self.client, keys=self._keys)
         self._register()
-        with redis_errors("read events"):
-            last: Any = self.client.xrevrange(Keys().events(0), count=1)
-        if last:
-            self.events_cursor = last[0][0].decode()
+        self.events = Follower(EventLog(self.client))
+        self.events.begin(None)
         self._groups = self._make_workers()
         for worker in self.workers:
             worker.start()
@@ -233,7 +235,7 @@ class LocalPipeline:
                 worker.arguments = [*worker.arguments, "--set", f"gateway.port={worker.ready.port}"]
 
     def _register(self) -> None:
-        registry = StreamRegistry(self.client, keys=Keys(self._settings.redis.partitions))
+        registry = StreamRegistry(self.client, keys=self._keys)
         self._lock.acquire()
         self._stack.callback(self._lock.release)
         ours = {spec.stream_id for spec in self._specs}

@@ -26,7 +26,8 @@ from streamer.runtime.verify import Comparison
 from streamer.runtime.verify import verify as compare
 from streamer.stages.temporal import TemporalStage
 from streamer.state.history import RedisHistory
-from streamer.transport.connection import Functions, Keys, connect
+from streamer.transport.connection import Keys, connect_to_read
+from streamer.transport.registry import read_install
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,9 +58,11 @@ def replay(
     url = redis or running_url("events replay", otherwise="--redis URL")
     loaded = Bundle.load(settings.bundle)
     with contextlib.ExitStack() as stack:
-        client = connect(url, functions=Functions.NONE)
+        client = connect_to_read(url, of="--redis")
         stack.callback(client.close)
-        past = RedisHistory(client, keys=Keys(settings.redis.partitions))
+        installed = read_install(client)
+        keys = Keys(installed.partitions if installed else settings.redis.partitions)
+        past = RedisHistory(client, keys=keys)
         model = open_temporal_model(
             loaded, rows=settings.temporal.rows, backend=settings.temporal.backend
         )

@@ -15,16 +15,19 @@ from rich.console import Console
 from rich.live import Live
 
 from streamer.cli.dashboard import Dashboard
-from streamer.cli.lines import event_line
+from streamer.cli.lines import event_line, hole_line
 from streamer.cli.local import LocalPipeline
 from streamer.cli.settings import load_settings
+from streamer.client.continuity import Continuity, Hole, HoleReason
+from streamer.client.gap import Gap
+from streamer.client.log import LoggedEvent
 from streamer.core.errors import ConfigError, StreamerError, TransportError
 from streamer.core.event import decode_event
 from streamer.core.feature import StreamStatus
 from streamer.models.bundle import Bundle
 from streamer.sources.credentials import redact
 from streamer.sources.grammar import expand_sources
-from streamer.transport.connection import Keys, reconnect, redis_errors
+from streamer.transport.connection import reconnect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -186,8 +189,7 @@ class _View:
         self._as_json = as_json
         self._dashboard = Dashboard(stream_ids)
         self._console = Console(highlight=False, soft_wrap=True, markup=False)
-        self._cursor = pipeline.events_cursor
-        self._events_key = Keys().events(0)
+        self._continuity = Continuity()
         self._stack = contextlib.ExitStack()
         self._live: Live | None = None
 
@@ -258,15 +260,18 @@ class _View:
         ]
 
     def _read(self, timeout_seconds: float) -> Iterator[tuple[Event, str]]:
-        block_ms = max(1, int(timeout_seconds * 1000)) if timeout_seconds > 0 else None
-        with redis_errors("read events"):
-            start: Any = {self._events_key: self._cursor}
-            answer: Any = self._pipeline.client.xread(start, count=1000, block=block_ms) or []
-        for _, rows in answer:
-            for entry_id, fields in rows:
-                self._cursor = entry_id.decode()
-                text = fields[b"event"]
-                yield decode_event(text), text.decode()
+        for item in self._pipeline.events.read(wait_seconds=timeout_seconds):
+            if isinstance(item, LoggedEvent):
+                event = decode_event(item.json)
+                new, hole = self._continuity.take(event)
+                if hole is not None:
+                    self.say(hole_line(hole))
+                if new:
+                    yield event, item.json.decode()
+            else:
+                self._continuity.rewind()
+                if isinstance(item, Gap):
+                    self.say(hole_line(Hole(reason=HoleReason.LOG_RESTARTED)))
 
 
 @contextlib.contextmanager

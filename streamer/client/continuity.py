@@ -24,7 +24,7 @@ class HoleReason(StrEnum):
     LOG_TRIMMED = "log_trimmed"
     """The log no longer reaches back to where the subscriber stood."""
     LOG_RESTARTED = "log_restarted"
-    """The log ends before where the subscriber stood: Redis lost its data, or its newest part."""
+    """Redis lost what the subscriber had last, and it is unknown what else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +48,16 @@ class Hole:
 class _Seen:
     next_number: int
     recent: OrderedDict[int, tuple[str, str]] = field(default_factory=OrderedDict)
+    rewound: bool = False
+
+    def repeats(self, number: int, identity: tuple[str, str]) -> bool:
+        """Whether an event with a number used before is the one that had it."""
+        known = self.recent.get(number)
+        if known is None and self.rewound and self.recent:
+            # Further back than is remembered: then by its time too.
+            oldest, (_, time) = next(iter(self.recent.items()))
+            return number < oldest and identity[1] <= time
+        return known == identity
 
 
 class Continuity:
@@ -55,6 +65,11 @@ class Continuity:
 
     def __init__(self) -> None:
         self._streams: dict[str, _Seen] = {}
+
+    def rewind(self) -> None:
+        """Events may come again from further back than is remembered."""
+        for seen in self._streams.values():
+            seen.rewound = True
 
     def take(self, event: Event) -> tuple[bool, Hole | None]:
         """Whether an event is new, and what is missing before it.
@@ -75,10 +90,11 @@ class Continuity:
                 count=number - seen.next_number,
             )
         elif number < seen.next_number:
-            if seen.recent.get(number) == identity:
+            if seen.repeats(number, identity):
                 return False, None
             seen.recent.clear()
             hole = Hole(reason=HoleReason.RESTARTED, stream_id=event.stream_id)
+        seen.rewound = False
         seen.next_number = number + 1
         seen.recent[number] = identity
         if len(seen.recent) > WINDOW:

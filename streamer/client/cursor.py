@@ -1,19 +1,19 @@
-"""Places in the event log: where a subscriber stands, and what the log still has of it."""
+"""Places in the event log, as text: where a subscriber stands."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, Self
 
-from streamer.core.errors import ConfigError, TransportError
+from streamer.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _ENTRY_ID = re.compile(r"(?P<ms>[0-9]{1,20})(-(?P<serial>[0-9]{1,20}))?")
 _DURATION = re.compile(r"(?P<number>[0-9]{1,9}(\.[0-9]{1,9})?)(?P<unit>ms|s|m|h|d)")
+_PARTITION = re.compile(r"0|[1-9][0-9]{0,3}")
 _UNIT_SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _MAX_PART = 2**64 - 1
 
@@ -49,12 +49,66 @@ class EntryId(NamedTuple):
 START = EntryId(0, 0)
 """Before the first entry."""
 
+END = EntryId(_MAX_PART, _MAX_PART)
+"""After the last entry there can be."""
 
-def parse_since(text: str) -> EntryId | float:
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """A place in the log of every partition.
+
+    As text it is `1767225600000-0`: one place for all, as in an install of one partition; or
+    `0:1767225600000-0,5:1767225600000-3`: of these partitions, and the start of all others.
+
+    Attributes:
+        places: By partition, the last entry seen.
+        rest: The place in all others.
+    """
+
+    places: Mapping[int, EntryId] = field(default_factory=dict)
+    rest: EntryId = START
+
+    def __getitem__(self, partition: int) -> EntryId:
+        return self.places.get(partition, self.rest)
+
+    def __str__(self) -> str:
+        if not self.places:
+            return str(self.rest)
+        return ",".join(f"{at}:{place.ms}-{place.serial}" for at, place in self.places.items())
+
+    @classmethod
+    def of(cls, places: Mapping[int, EntryId], *, num_partitions: int) -> Self:
+        """From the places in some partitions; the others are at their start."""
+        if num_partitions == 1:
+            return cls(rest=places.get(0, START))
+        return cls({at: place for at, place in sorted(places.items()) if place > START})
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The cursor that `text` is.
+
+        Raises:
+            ConfigError: It is none.
+        """
+        if ":" not in text:
+            return cls(rest=EntryId.parse(text))
+        places: dict[int, EntryId] = {}
+        for item in text.split(","):
+            partition, _, entry_id = item.partition(":")
+            if not _PARTITION.fullmatch(partition) or int(partition) in places:
+                raise ConfigError(
+                    f"expected PARTITION:ENTRY,… such as 0:1767225600000-0,5:1767225600000-3, "
+                    f"found {text!r}"
+                )
+            places[int(partition)] = EntryId.parse(entry_id)
+        return cls(places)
+
+
+def parse_since(text: str) -> Cursor | float:
     """Where to begin: after an entry, or so many seconds ago.
 
     Args:
-        text: An entry id (`0` is the oldest entry kept), or a duration such as `90s` or `10m`
+        text: A cursor (`0` is the oldest entry kept), or a duration such as `90s` or `10m`
             (`ms`, `s`, `m`, `h`, `d`).
 
     Raises:
@@ -64,100 +118,9 @@ def parse_since(text: str) -> EntryId | float:
     if match:
         return float(match["number"]) * _UNIT_SECONDS[match["unit"]]
     try:
-        return EntryId.parse(text)
+        return Cursor.parse(text)
     except ConfigError:
         raise ConfigError(
             f"since: expected a duration such as 10m or an entry id such as 1767225600000-0, "
             f"found {text!r}"
         ) from None
-
-
-class GapReason(StrEnum):
-    """Why a subscriber can't have everything after its cursor."""
-
-    TRIMMED = "trimmed"
-    """The log no longer reaches back to it."""
-    RESTARTED = "restarted"
-    """The log ends before it: Redis lost its data, or its newest part."""
-
-
-@dataclass(frozen=True, slots=True)
-class LogRange:
-    """What the log has.
-
-    Attributes:
-        first: The oldest entry kept; None when it is empty.
-        last: The newest entry ever written; `START` before the first.
-        trimmed: Whether older entries have been removed.
-    """
-
-    first: EntryId | None
-    last: EntryId
-    trimmed: bool
-
-    @classmethod
-    def of(cls, info: Mapping[str, Any] | Exception) -> Self:
-        """From the answer to XINFO STREAM.
-
-        Raises:
-            TransportError: It is an error, other than that there is no such key yet.
-        """
-        if isinstance(info, Exception):
-            if "no such key" not in str(info):
-                raise TransportError(f"Redis: read events: {info}", retryable=False) from info
-            return cls(first=None, last=START, trimmed=False)
-        first = info["first-entry"]
-        return cls(
-            first=None if first is None else EntryId.parse(first[0].decode()),
-            last=EntryId.parse(info["last-generated-id"].decode()),
-            trimmed=int(info["entries-added"]) > int(info["length"]),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """Entries after a cursor are gone.
-
-    Attributes:
-        reason: See `GapReason`.
-        after: The cursor.
-        oldest: The oldest entry there still is; None if there is none.
-        resume: Where to go on from.
-    """
-
-    reason: GapReason
-    after: EntryId
-    oldest: EntryId | None
-    resume: EntryId
-
-
-def find_gap(cursor: EntryId, log: LogRange, *, present: bool) -> Gap | None:
-    """What is missing between a cursor and the log.
-
-    Entries are only ever removed from the old end, so nothing after an entry that is still there
-    is missing. A cursor whose own entry is gone may have missed nothing (it was the last one
-    removed): that can't be told, and counts as a gap.
-
-    Args:
-        cursor: The last entry a subscriber has, or a time.
-        log: The log now.
-        present: Whether the entry at `cursor` itself is still in the log.
-    """
-    if cursor > log.last:
-        return Gap(GapReason.RESTARTED, cursor, log.first, log.last)
-    reaches_back = present or not log.trimmed or (log.first is not None and log.first <= cursor)
-    if reaches_back or cursor == log.last:
-        return None
-    return Gap(GapReason.TRIMMED, cursor, log.first, cursor)
-
-
-def seconds_before(now: tuple[int, int], seconds: float, log: LogRange) -> EntryId:
-    """The place in the log so many seconds ago.
-
-    Args:
-        now: The Redis server's time: seconds and microseconds. Entry ids are of its clock.
-        seconds: How long ago.
-        log: The log now. A time after its last entry becomes that entry: nothing is missing.
-    """
-    ms = now[0] * 1000 + now[1] // 1000 - int(seconds * 1000)
-    return min(EntryId(max(0, ms), 0), log.last)

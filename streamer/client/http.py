@@ -7,8 +7,9 @@ import json
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
-from streamer.client.cursor import EntryId, Gap, GapReason
-from streamer.client.link import Entry, Position
+from streamer.client.cursor import Cursor
+from streamer.client.gap import GapReason
+from streamer.client.link import Entry, Missed, Position, Rewound
 from streamer.client.sse import parse_sse
 from streamer.core.errors import ConfigError, TransportError
 
@@ -27,11 +28,12 @@ SILENCE_SECONDS = 40.0
 class HttpLink:
     """Reads `/v1/events` of a gateway.
 
-    Delivery: every entry after the cursor once per connection, in order; a gap is stated.
+    Delivery: every entry after the cursor, in order; a gap is stated, and so is a log that was
+    rolled back, after which entries may come again.
 
     Args:
         url: `http://HOST:PORT` or `https://…`, with or without `/v1/events`.
-        since: As typed: an entry id or a duration; None for new events only.
+        since: As typed: a cursor or a duration; None for new events only.
         wanted: Streams; types are asked for in full, so that holes can be noticed.
 
     Raises:
@@ -55,7 +57,7 @@ class HttpLink:
         self._query = [("stream", stream_id) for stream_id in sorted(wanted.streams)]
         self._since = since
 
-    def messages(self, cursor: EntryId | None) -> Iterator[Message]:
+    def messages(self, cursor: Cursor | None) -> Iterator[Message]:
         """Everything after the cursor, then what comes, until the gateway ends it."""
         try:
             with self._ask(cursor) as response:
@@ -73,7 +75,7 @@ class HttpLink:
         """Close the connection."""
         self._connection.close()
 
-    def _ask(self, cursor: EntryId | None) -> http.client.HTTPResponse:
+    def _ask(self, cursor: Cursor | None) -> http.client.HTTPResponse:
         headers = {"Accept": "text/event-stream"}
         query = list(self._query)
         if cursor is not None:
@@ -99,17 +101,12 @@ class HttpLink:
 
 def _told(message: SseMessage) -> Message | None:
     """What a message of the gateway means."""
-    place = EntryId.parse(message.last_id) if message.last_id else None
+    place = Cursor.parse(message.last_id) if message.last_id else None
     match message.event:
         case "gap" if place is not None:
-            data = json.loads(message.data)
-            oldest = data["oldest"]
-            return Gap(
-                reason=GapReason(data["reason"]),
-                after=EntryId.parse(data["after"]),
-                oldest=None if oldest is None else EntryId.parse(oldest),
-                resume=place,
-            )
+            return Missed(place, GapReason(json.loads(message.data)["reason"]))
+        case "rewind" if place is not None:
+            return Rewound(place)
         case "live":
             return Position(place, live=True)
         case "overflow":

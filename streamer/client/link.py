@@ -5,17 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from streamer.client.cursor import EntryId, Gap
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from streamer.client.cursor import Cursor
+    from streamer.client.gap import GapReason
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An event in the log: its place, and its JSON."""
+    """An event in the log: the place after it, and its JSON."""
 
-    id: EntryId
+    cursor: Cursor
     json: bytes
 
 
@@ -24,22 +25,37 @@ class Position:
     """Everything up to here has been delivered.
 
     Attributes:
-        id: The place in the log; None for a sign of life that names no place.
+        cursor: The place in the log; None for a sign of life that names no place.
         live: Whether this was all there was: what follows is new.
     """
 
-    id: EntryId | None
+    cursor: Cursor | None
     live: bool = False
 
 
-Message = Entry | Position | Gap
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """Events are, or may be, missing before this place."""
+
+    cursor: Cursor
+    reason: GapReason
+
+
+@dataclass(frozen=True, slots=True)
+class Rewound:
+    """Redis has lost the log's end. Events after this place may come again."""
+
+    cursor: Cursor
+
+
+Message = Entry | Position | Missed | Rewound
 """What a link delivers."""
 
 
 class Link(Protocol):
     """Reads the log over one connection at a time."""
 
-    def messages(self, cursor: EntryId | None) -> Iterator[Message]:
+    def messages(self, cursor: Cursor | None) -> Iterator[Message]:
         """Connect and deliver until the connection ends.
 
         Args:

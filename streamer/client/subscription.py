@@ -10,19 +10,21 @@ from urllib.parse import urlsplit
 import msgspec
 
 from streamer.client.continuity import Continuity, Hole, HoleReason
-from streamer.client.cursor import GapReason, parse_since
+from streamer.client.cursor import parse_since
 from streamer.client.filter import EventFilter
+from streamer.client.gap import GapReason
 from streamer.client.http import HttpLink
-from streamer.client.link import Entry, Position
+from streamer.client.link import Entry, Missed, Position, Rewound
 from streamer.client.redis import RedisLink
 from streamer.core.errors import ConfigError, TransportError
 from streamer.core.event import decode_event
+from streamer.transport.connection import is_redis_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
     from types import TracebackType
 
-    from streamer.client.cursor import EntryId
+    from streamer.client.cursor import Cursor
     from streamer.client.link import Link, Message
     from streamer.core.event import Event
 
@@ -39,9 +41,10 @@ _HOLE_OF_GAP = {
 class Subscription:
     """An iterator of events. Used by one thread.
 
-    Delivery: each event once, in the log's order. A lost connection is made again, for ever, from
-    the last event seen. What was missed nevertheless is never passed over in silence: it is in
-    `holes`, and `on_hole` is told before the event that follows it.
+    Delivery: each event once, those of a stream in order, those of different streams by arrival.
+    A lost connection is made again, for ever, from the last event seen; and if Redis has lost its
+    newest events, from the newest that it kept. What was missed nevertheless is never passed over
+    in silence: it is in `holes`, and `on_hole` is told before the event that follows it.
 
     Attributes:
         cursor: The last place in the log that is done with; None before the first message.
@@ -57,7 +60,7 @@ class Subscription:
         on_hole: Callable[[Hole], None] | None = None,
         on_lost: Callable[[TransportError], None] | None = None,
     ) -> None:
-        self.cursor: EntryId | None = None
+        self.cursor: Cursor | None = None
         self.holes: deque[Hole] = deque(maxlen=HOLES_KEPT)
         self._link = link
         self._wanted = wanted
@@ -116,13 +119,18 @@ class Subscription:
     def _take(self, message: Message) -> Event | None:
         match message:
             case Entry():
-                self.cursor = message.id
+                self.cursor = message.cursor
                 return self._event(message.json)
             case Position():
-                self.cursor = message.id or self.cursor
-            case gap:
-                self.cursor = gap.resume
-                self._tell(Hole(reason=_HOLE_OF_GAP[gap.reason]))
+                self.cursor = message.cursor or self.cursor
+            case Missed():
+                self.cursor = message.cursor
+                if message.reason is GapReason.RESTARTED:
+                    self._continuity.rewind()
+                self._tell(Hole(reason=_HOLE_OF_GAP[message.reason]))
+            case Rewound():
+                self.cursor = message.cursor
+                self._continuity.rewind()
         return None
 
     def _event(self, json: bytes) -> Event | None:
@@ -157,9 +165,9 @@ def subscribe(
     """Subscribe to events. Nothing is connected before the first `next`.
 
     Args:
-        url: `redis://…`, `rediss://…` or `unix://…` of the data plane, or `http(s)://…` of a
-            gateway.
-        since: Begin so long ago (`10m`) or after an entry id (`0`: the oldest event kept); None
+        url: `redis://…`, `rediss://…`, `unix://…`, `redis+cluster://…` or `redis+sentinel://…` of
+            the data plane, or `http(s)://…` of a gateway.
+        since: Begin so long ago (`10m`) or after a cursor (`0`: the oldest event kept); None
             begins with the next event.
         stream: Only this stream, or these.
         types: Only these types; globs, where `streamer.` may be left out: `action.*`.
@@ -176,13 +184,13 @@ def subscribe(
     start = None if since is None else parse_since(since)
     scheme = urlsplit(url).scheme
     link: Link
-    if scheme in ("redis", "rediss", "unix"):
+    if is_redis_url(url):
         link = RedisLink(url, since=start, wanted=wanted)
     elif scheme in ("http", "https"):
         link = HttpLink(url, since=since, wanted=wanted)
     else:
         raise ConfigError(
-            f"events: expected a URL with redis://, rediss://, unix://, http:// or https://, "
-            f"found {scheme or 'no'} scheme"
+            "events: expected a URL with redis://, rediss://, unix://, redis+cluster://, "
+            f"redis+sentinel://, http:// or https://, found {scheme or 'no'} scheme"
         )
     return Subscription(link, wanted=wanted, follow=follow, on_hole=on_hole, on_lost=on_lost)

@@ -138,6 +138,8 @@ class Pump:
             self._untouched.discard(stream_id)
             self._care.pop(stream_id, None)
             self._anchored_us.pop(stream_id, None)
+        if stream_ids:
+            self._observer.observe(ActiveStreams(len(self._checkpoints)))
 
     def clear(self) -> None:
         """Hold nothing: the connection was lost, the store knows better."""

@@ -245,7 +245,12 @@ class ClusterPipeline(Pipeline):
 
 
 def read_streams(
-    client: ClusterClient, starts: Mapping[str, str], *, limit: int, timeout_seconds: float
+    client: ClusterClient,
+    starts: Mapping[str, str],
+    *,
+    limit: int,
+    timeout_seconds: float,
+    poll_seconds: float = POLL_SECONDS,
 ) -> list[Any]:
     """XREAD of keys in any slots: waits in the server for one slot, polls several."""
     by_slot: defaultdict[int, list[str]] = defaultdict(list)
@@ -276,7 +281,7 @@ def read_streams(
         if rows or (complete and time.monotonic() >= deadline):
             return rows
         if complete:
-            pause.wait(POLL_SECONDS)
+            pause.wait(poll_seconds)
 
 
 @dataclass(slots=True)

@@ -17,6 +17,7 @@ from redis.retry import Retry
 
 from streamer.core.errors import ConfigError, MemoryFullError, TransportError
 from streamer.transport.cluster import ClusterClient, read_streams
+from streamer.transport.hosts import Hosts
 from streamer.transport.sentinel import sentinel_client
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ _PASSING_ERRORS = (redis.ReadOnlyError, OutOfMemoryError, ClusterDownError, TryA
 # redis-py has no classes for these, and takes the code off those for which it has.
 _PASSING_CODES = {"MISCONF", "NOREPLICAS", "BUSY", "UNBLOCKED"}
 _NO_FUNCTION = "Function not found"
+
+_CLUSTER = ("redis+cluster://", "rediss+cluster://")
+_SENTINEL = ("redis+sentinel://", "rediss+sentinel://")
 
 PREFIX = "streamer_2_"
 """Of our functions: their library's version."""
@@ -55,6 +59,11 @@ class Keys:
     def partition(self, stream_id: str) -> int:
         """blake2b(stream id) mod P."""
         return _partition_of(stream_id, self.num_partitions)
+
+    @property
+    def install(self) -> str:
+        """Hash: what all who use this server must agree on."""
+        return "streamer:install"
 
     @property
     def finished(self) -> str:
@@ -121,17 +130,7 @@ def _partition_of(stream_id: str, num_partitions: int) -> int:
     return int.from_bytes(digest, "big") % num_partitions
 
 
-class Functions(Enum):
-    """What a client wants of our functions."""
-
-    LOAD = auto()
-    NONE = auto()
-    """It only reads, and leaves the server as it is."""
-
-
-def connect(
-    url: str, *, threads: Threads = Threads.MANY, functions: Functions = Functions.LOAD
-) -> redis.Redis:
+def connect(url: str, *, threads: Threads = Threads.MANY) -> redis.Redis:
     """A client of the server at `url`, with our function library loaded.
 
     Retries are off: redis-py would send a command again whose answer was lost, and an entry
@@ -142,45 +141,51 @@ def connect(
             of a cluster; or `redis+sentinel://HOST:PORT,HOST:PORT/SERVICE`. With TLS `rediss+…`.
         threads: How many threads will use it. For one, a connection is kept out of the pool:
             that saves a quarter of a call's cost. Of a single server only.
-        functions: Whether it will call them.
 
     Raises:
         ConfigError: That is no URL of a Redis server.
         TransportError: Nobody answers, or the server is too old for functions.
     """
-    options: dict[str, Any] = {
-        "socket_timeout": SOCKET_TIMEOUT_SECONDS,
-        "socket_connect_timeout": SOCKET_TIMEOUT_SECONDS,
-        "protocol": 2,
-    }
-    no_retries: dict[str, Any] = {"retry": Retry(NoBackoff(), 0), "retry_on_error": []}
-    client: redis.Redis
-    try:
-        # An unknown option of the URL shows only when the first connection is made.
-        with redis_errors("connect"):
-            if url.startswith(("redis+cluster://", "rediss+cluster://")):
-                client = ClusterClient(url, library=_library(), **options)
-            elif url.startswith(("redis+sentinel://", "rediss+sentinel://")):
-                client = sentinel_client(url, **options, **no_retries)
-            else:
-                client = redis.Redis.from_url(
-                    url,
-                    **options,
-                    **no_retries,
-                    single_connection_client=threads is Threads.ONE,
-                )
-            if functions is Functions.LOAD:
-                load_functions(client)
-            else:
-                client.ping()
-    except (ValueError, TypeError):
-        # Its message would repeat the URL, password and all.
-        raise ConfigError(
-            "redis.url: expected redis://HOST:PORT, rediss://…, unix://PATH, "
-            "redis+cluster://HOST:PORT,… or redis+sentinel://HOST:PORT,…/SERVICE, "
-            "found something else"
-        ) from None
+    # An unknown option of the URL shows only when the first connection is made.
+    with _url_errors("redis.url"), redis_errors("connect"):
+        client = _client(url, threads=threads)
+        load_functions(client)
     return client
+
+
+def connect_to_read(url: str, *, of: str) -> redis.Redis:
+    """As `connect`, for who only reads: no function is loaded, no right to write is needed.
+
+    Args:
+        url: As there.
+        of: What has this URL, for messages.
+
+    Raises:
+        ConfigError: That is no URL of a Redis server.
+        TransportError: Nobody answers.
+    """
+    with _url_errors(of), redis_errors("connect"):
+        client = _client(url, threads=Threads.MANY)
+        client.exists(Keys().install)
+    return client
+
+
+def check_url(url: str, *, of: str) -> None:
+    """Connect to nobody.
+
+    Raises:
+        ConfigError: That is no URL of a Redis server.
+    """
+    with _url_errors(of):
+        if _names_several(url):
+            Hosts.parse(url, default_port=0)
+        else:
+            redis.ConnectionPool.from_url(url)
+
+
+def is_redis_url(url: str) -> bool:
+    """Whether its scheme is one of those that `connect` knows."""
+    return url.startswith(("redis://", "rediss://", "unix://")) or _names_several(url)
 
 
 def reconnect(client: redis.Redis) -> None:
@@ -203,6 +208,41 @@ def _has_functions(client: redis.Redis) -> bool:
     # Loading is a write, which a server that is full, or about to fail over, refuses.
     listed: Any = client.function_list(library=PREFIX.rstrip("_"), withcode=True)
     return any(_library().encode() in entry for entry in listed)
+
+
+def _client(url: str, *, threads: Threads) -> redis.Redis:
+    options: dict[str, Any] = {
+        "socket_timeout": SOCKET_TIMEOUT_SECONDS,
+        "socket_connect_timeout": SOCKET_TIMEOUT_SECONDS,
+        "protocol": 2,
+    }
+    no_retries: dict[str, Any] = {"retry": Retry(NoBackoff(), 0), "retry_on_error": []}
+    if url.startswith(_CLUSTER):
+        return ClusterClient(url, library=_library(), **options)
+    if url.startswith(_SENTINEL):
+        return sentinel_client(url, **options, **no_retries)
+    one = threads is Threads.ONE
+    client: redis.Redis = redis.Redis.from_url(
+        url, **options, **no_retries, single_connection_client=one
+    )
+    return client
+
+
+def _names_several(url: str) -> bool:
+    return url.startswith((*_CLUSTER, *_SENTINEL))
+
+
+@contextlib.contextmanager
+def _url_errors(of: str) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, TypeError):
+        # Its message would repeat the URL, password and all.
+        raise ConfigError(
+            f"{of}: expected redis://HOST:PORT, rediss://…, unix://PATH, "
+            "redis+cluster://HOST:PORT,… or redis+sentinel://HOST:PORT,…/SERVICE, "
+            "found something else"
+        ) from None
 
 
 @contextlib.contextmanager

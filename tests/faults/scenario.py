@@ -320,7 +320,10 @@ def _accounts(farm: Farm) -> dict[str, float] | None:
             continue
         if post.ended:
             return None
-        for name, value in post.metrics().items():
+        metrics = post.metrics()
+        if not metrics:
+            return None
+        for name, value in metrics.items():
             if name[0] == "streamer_frames_dropped_total":
                 books[name[1]] += int(value)
             elif name == ("streamer_frames_total", "analysed"):

@@ -101,7 +101,10 @@ def client(shared_valkey):
 
 @pytest.fixture
 def url(client, shared_ready):
-    return f"http://127.0.0.1:{shared_ready.port}"
+    """The shared gateway, when it has noticed that the log is another one."""
+    url = f"http://127.0.0.1:{shared_ready.port}"
+    wait_for(lambda: httpx.get(f"{url}/v1/health").json()["cursor"] == "0-0")
+    return url
 
 
 @pytest.fixture
@@ -404,10 +407,10 @@ def test_without_redis_it_says_so_and_comes_back(valkey, own_client, ready):
         answer = httpx.get(f"{url}/v1/events?since=10m")
         assert (answer.status_code, answer.json()["status"]) == (503, 503)
         valkey.start()
-        # All was in memory: the client is told that the log lost its end.
-        gap = next(messages)
-        assert gap.event == "gap"
-        assert json.loads(gap.data)["reason"] == "restarted"
+        # All was in memory: the client is told that it goes back to the log's start.
+        rewind = next(messages)
+        assert (rewind.event, rewind.last_id) == ("rewind", "0-0")
+        assert json.loads(rewind.data)["after"] > "0-0"
         own_client.connection_pool.disconnect()
         append(own_client, [make_event(1)])
         assert json.loads(next(messages).data)["sequence"] == make_event(1).sequence

@@ -24,7 +24,7 @@ from streamer.state.history import RedisHistory
 from streamer.state.redis import RedisCheckpointStore, Retention
 from streamer.telemetry.observer import Observers
 from streamer.transport.codec import decode_state, encode_state
-from streamer.transport.connection import Functions, Keys, connect
+from streamer.transport.connection import Keys, connect, connect_to_read
 from streamer.transport.embedded import EmbeddedValkey
 from streamer.transport.lease import partition_leases
 from streamer.transport.redis import RedisInputReader, RedisStreamLog
@@ -443,7 +443,7 @@ def test_over_a_cluster(cluster):
         assert found.difference is None
         assert found.num_events == len(plant.events())
         assert found.num_states == 2
-    with contextlib.closing(connect(cluster.url, functions=Functions.NONE)) as client:
+    with contextlib.closing(connect_to_read(cluster.url, of="url")) as client:
         assert RedisHistory(client, keys=Keys(8)).read("cam").anchors
 
 
@@ -451,7 +451,7 @@ def test_it_writes_nothing(plant, server):
     plant.fold()
     plant.client.function_flush()
     before = plant.client.info("commandstats").get("cmdstat_function|load", {}).get("calls", 0)
-    with contextlib.closing(connect(server.url, functions=Functions.NONE)) as client:
+    with contextlib.closing(connect_to_read(server.url, of="url")) as client:
         past = RedisHistory(client, keys=KEYS)
         assert past.stream_ids() == ["cam"]
         past.events(past.read("cam"), first=0)

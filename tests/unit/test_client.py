@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from streamer.client.continuity import WINDOW, Continuity, Hole, HoleReason
-from streamer.client.cursor import (
-    START,
-    EntryId,
-    GapReason,
-    LogRange,
-    find_gap,
-    parse_since,
-    seconds_before,
-)
+from streamer.client.cursor import START, Cursor, EntryId, parse_since
 from streamer.client.filter import EventFilter
-from streamer.client.link import Entry, Position
+from streamer.client.gap import GapReason, LogRange, find_gap, seconds_before
+from streamer.client.link import Entry, Missed, Position, Rewound
 from streamer.client.sse import SseMessage, parse_sse
 from streamer.client.subscription import Subscription, subscribe
 from streamer.core.errors import ConfigError, TransportError
@@ -56,7 +50,33 @@ def test_since_as_a_duration(text, seconds):
     ("text", "entry"), [("0", START), ("0-0", START), ("17-3", EntryId(17, 3))]
 )
 def test_since_as_an_entry(text, entry):
-    assert parse_since(text) == entry
+    assert parse_since(text) == Cursor(rest=entry)
+
+
+PLACES = st.dictionaries(st.integers(0, 1023), st.builds(EntryId, PARTS, PARTS), max_size=64)
+
+
+@given(PLACES)
+def test_a_cursor_of_many_partitions_survives_its_text(places):
+    cursor = Cursor.of(places, num_partitions=1024)
+    read = parse_since(str(cursor))
+    assert isinstance(read, Cursor)
+    assert all(read[at] == places.get(at, START) for at in range(1024))
+    assert quote(str(cursor), safe=":,") == str(cursor)
+
+
+def test_the_text_of_cursors():
+    assert str(Cursor.of({0: EntryId(17, 3)}, num_partitions=1)) == "17-3"
+    places = {5: EntryId(17, 3), 0: EntryId(18, 0), 7: START}
+    assert str(Cursor.of(places, num_partitions=8)) == "0:18-0,5:17-3"
+    assert str(Cursor.of({}, num_partitions=8)) == "0-0"
+    assert Cursor.parse("17-3")[63] == EntryId(17, 3)
+
+
+@pytest.mark.parametrize("text", ["0:", "0:1,", "0:1,0:2", "a:1", "01:1", "-1:1", "0:1-2:3", ":1"])
+def test_texts_that_are_no_cursors(text):
+    with pytest.raises(ConfigError, match="expected"):
+        Cursor.parse(text)
 
 
 @pytest.mark.parametrize(
@@ -68,10 +88,8 @@ def test_since_that_is_neither(text):
 
 
 def test_a_time_is_a_place_by_the_servers_clock():
-    log = LogRange(first=EntryId(1, 0), last=EntryId(100_000, 4), trimmed=False)
-    assert seconds_before((100, 500_000), 60.0, log) == EntryId(40_500, 0)
-    assert seconds_before((100, 0), 500.0, log) == START
-    assert seconds_before((200, 0), 10.0, log) == EntryId(100_000, 4)
+    assert seconds_before((100, 500_000), 60.0) == EntryId(40_500, 0)
+    assert seconds_before((100, 0), 500.0) == START
 
 
 FIRST, LAST = EntryId(50, 0), EntryId(90, 0)
@@ -91,11 +109,24 @@ FIRST, LAST = EntryId(50, 0), EntryId(90, 0)
     ],
 )
 def test_gaps(cursor, trimmed, present, reason):
-    gap = find_gap(cursor, LogRange(FIRST, LAST, trimmed), present=present)
-    assert (gap and gap.reason) == reason
-    if gap:
-        assert gap.oldest == FIRST
-        assert gap.resume == (LAST if reason is GapReason.RESTARTED else cursor)
+    assert find_gap(cursor, LogRange(FIRST, LAST, trimmed), present=present) == reason
+
+
+@pytest.mark.parametrize(
+    ("cursor", "trimmed", "reason"),
+    [
+        (EntryId(40, 0), False, GapReason.RESTARTED),
+        (EntryId(40, 0), True, GapReason.TRIMMED),
+        (EntryId(70, 0), False, GapReason.RESTARTED),
+        (EntryId(70, 0), True, GapReason.RESTARTED),
+        (LAST, True, None),
+        (START, False, None),
+    ],
+)
+def test_an_entry_that_is_gone_though_the_log_reaches_back_is_a_gap(cursor, trimmed, reason):
+    log = LogRange(FIRST, LAST, trimmed)
+    assert find_gap(cursor, log, present=False, is_entry=True) == reason
+    assert find_gap(cursor, log, present=True, is_entry=True) is None
 
 
 def test_a_log_trimmed_to_nothing_is_no_gap_for_whoever_has_seen_its_last_entry():
@@ -191,15 +222,37 @@ def test_whatever_comes_again_every_event_is_given_once(jumps):
     assert given_out == list(range(number))
 
 
+def test_after_a_rewind_repeats_from_before_what_is_remembered_are_known_by_their_time():
+    continuity = Continuity()
+    num = 3 * WINDOW
+    for number in range(num):
+        continuity.take(make_event(number))
+    continuity.rewind()
+    assert [continuity.take(make_event(n)) for n in range(num)] == [(False, None)] * num
+    assert continuity.take(make_event(num)) == (True, None)
+
+
+def test_without_a_rewind_or_with_later_events_it_is_a_new_beginning():
+    for rewinds, epoch in ((False, 1), (True, 2)):
+        continuity = Continuity()
+        for number in range(3 * WINDOW):
+            continuity.take(make_event(number))
+        if rewinds:
+            continuity.rewind()
+        new, hole = continuity.take(make_event(0, epoch=epoch))
+        assert new
+        assert hole == Hole(reason=HoleReason.RESTARTED, stream_id="cam")
+
+
 class ScriptedLink:
     """Delivers one script per connection; a script's exception breaks it."""
 
     def __init__(self, *scripts: Sequence[Message | Exception]) -> None:
         self._scripts = list(scripts)
-        self.cursors: list[EntryId | None] = []
+        self.cursors: list[Cursor | None] = []
         self.closed = 0
 
-    def messages(self, cursor: EntryId | None) -> Iterator[Message]:
+    def messages(self, cursor: Cursor | None) -> Iterator[Message]:
         self.cursors.append(cursor)
         for message in self._scripts.pop(0):
             if isinstance(message, Exception):
@@ -210,8 +263,12 @@ class ScriptedLink:
         self.closed += 1
 
 
+def place(ms: int) -> Cursor:
+    return Cursor(rest=EntryId(ms, 0))
+
+
 def entry(number: int, **changes) -> Entry:
-    return Entry(EntryId(100 + number, 0), encode_event(make_event(number, **changes)))
+    return Entry(place(100 + number), encode_event(make_event(number, **changes)))
 
 
 LIVE = Position(None, live=True)
@@ -229,14 +286,14 @@ def numbers(subscription: Subscription) -> list[int]:
 def test_a_broken_connection_goes_on_from_the_cursor_without_repeats():
     lost = TransportError("gone")
     link = ScriptedLink(
-        [Position(EntryId(99, 0)), entry(0), entry(1), lost],
+        [Position(place(99)), entry(0), entry(1), lost],
         [TransportError("still gone")],
         [entry(1), entry(2), LIVE],
     )
     told = []
     subscription = Subscription(link, wanted=EventFilter(), follow=False, on_lost=told.append)
     assert numbers(subscription) == [0, 1, 2]
-    assert link.cursors == [None, EntryId(101, 0), EntryId(101, 0)]
+    assert link.cursors == [None, place(101), place(101)]
     assert told[0] is lost
     assert len(told) == 2
     assert not subscription.holes
@@ -244,7 +301,7 @@ def test_a_broken_connection_goes_on_from_the_cursor_without_repeats():
 
 
 def test_a_connection_that_just_ends_is_made_again():
-    link = ScriptedLink([Position(EntryId(9, 0)), entry(0)], [entry(1), LIVE])
+    link = ScriptedLink([Position(place(9)), entry(0)], [entry(1), LIVE])
     assert numbers(Subscription(link, wanted=EventFilter(), follow=False)) == [0, 1]
 
 
@@ -256,7 +313,7 @@ def test_a_connection_that_never_was_is_an_error():
 
 def test_what_no_retry_mends_is_an_error():
     error = TransportError("no event", retryable=False)
-    link = ScriptedLink([Position(EntryId(9, 0)), entry(0), error])
+    link = ScriptedLink([Position(place(9)), entry(0), error])
     subscription = Subscription(link, wanted=EventFilter())
     assert next(subscription).number == 0
     with pytest.raises(TransportError, match="no event"):
@@ -265,7 +322,7 @@ def test_what_no_retry_mends_is_an_error():
 
 def test_a_hole_is_told_before_the_event_after_it():
     seen = []
-    link = ScriptedLink([Position(EntryId(9, 0)), entry(0), entry(3), LIVE])
+    link = ScriptedLink([Position(place(9)), entry(0), entry(3), LIVE])
     subscription = Subscription(link, wanted=EventFilter(), follow=False, on_hole=seen.append)
     for event in subscription:
         seen.append(event.number)  # noqa: PERF401  # on_hole writes into it too
@@ -276,15 +333,38 @@ def test_a_hole_is_told_before_the_event_after_it():
 
 def test_unwanted_types_are_left_out_and_are_no_holes():
     link = ScriptedLink(
-        [Position(EntryId(9, 0)), entry(0), entry(1, type=EventType.ACTION_START), entry(2), LIVE]
+        [Position(place(9)), entry(0), entry(1, type=EventType.ACTION_START), entry(2), LIVE]
     )
     subscription = Subscription(link, wanted=EventFilter(types=("action.*",)), follow=False)
     assert numbers(subscription) == [1]
     assert not subscription.holes
 
 
+def test_after_a_rewind_the_cursor_is_back_and_nothing_comes_twice():
+    link = ScriptedLink(
+        [Position(place(9)), *(entry(n) for n in range(WINDOW + 9))],
+        [Rewound(place(100)), TransportError("gone")],
+        [*(entry(n) for n in range(1, WINDOW + 10)), LIVE],
+    )
+    subscription = Subscription(link, wanted=EventFilter(), follow=False)
+    assert numbers(subscription) == list(range(WINDOW + 10))
+    assert link.cursors[2] == place(100)
+    assert not subscription.holes
+
+
+def test_a_gap_is_a_hole_and_moves_the_cursor():
+    link = ScriptedLink(
+        [Missed(place(50), GapReason.TRIMMED)], [Missed(place(60), GapReason.RESTARTED), LIVE]
+    )
+    subscription = Subscription(link, wanted=EventFilter(), follow=False)
+    assert numbers(subscription) == []
+    assert link.cursors == [None, place(50)]
+    reasons = [HoleReason.LOG_TRIMMED, HoleReason.LOG_RESTARTED]
+    assert [hole.reason for hole in subscription.holes] == reasons
+
+
 def test_an_unreadable_event_is_an_error():
-    link = ScriptedLink([Position(EntryId(9, 0)), Entry(EntryId(10, 0), b'{"type": "other"}')])
+    link = ScriptedLink([Position(place(9)), Entry(place(10), b'{"type": "other"}')])
     with pytest.raises(TransportError, match="unreadable event"):
         next(Subscription(link, wanted=EventFilter()))
 

@@ -11,7 +11,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from streamer import __version__
-from streamer.client.cursor import EntryId, parse_since
+from streamer.client.cursor import Cursor, parse_since
 from streamer.client.filter import EventFilter
 from streamer.core.errors import TransportError
 from streamer.sources.credentials import redact
@@ -21,7 +21,7 @@ from workers.gateway.problem import answer_with_problems
 from workers.gateway.session import Session
 
 if TYPE_CHECKING:
-    import redis.asyncio
+    import redis
     from starlette.types import Receive, Scope, Send
 
     from workers.gateway.feed import Feed
@@ -44,7 +44,7 @@ class EventQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    since: str | None = Field(None, description="An entry id, or a duration such as `10m`.")
+    since: str | None = Field(None, description="A message's id, or a duration such as `10m`.")
     stream: list[str] = Field([], description="Only these streams.")
     type: list[str] = Field([], description="Only these types: globs, `streamer.` may be left out.")
 
@@ -90,7 +90,7 @@ class EventStream(StreamingResponse):
 
 def build_app(
     feed: Feed,
-    client: redis.asyncio.Redis,
+    client: redis.Redis,
     *,
     metrics: GatewayMetrics,
     heartbeat_seconds: float = HEARTBEAT_SECONDS,
@@ -99,7 +99,7 @@ def build_app(
 
     Args:
         feed: The shared reader, started.
-        client: A connection.
+        client: A connection, for many threads.
         metrics: Counts.
         heartbeat_seconds: Longest silence of an event stream.
     """
@@ -116,24 +116,29 @@ def build_app(
         query: Annotated[EventQuery, Query()],
         last_event_id: Annotated[str | None, Header()] = None,
     ) -> EventStream:
-        """Events as they come; after a lost connection, from `Last-Event-ID` on."""
-        since: EntryId | float | None = None
+        """Events as they come; after a lost connection, from `Last-Event-ID` on.
+
+        Each message's `id` is the place after it. `live`: all that was in the log has been sent.
+        `gap`: events are, or may be, missing. `rewind`: Redis has lost its newest events; what was
+        sent after this message's id may be sent again, and is told by stream and `sequence`.
+        """
+        since: Cursor | float | None = None
         if last_event_id:
-            since = EntryId.parse(last_event_id)
+            since = Cursor.parse(last_event_id)
         elif query.since is not None:
             since = parse_since(query.since)
         wanted = EventFilter(frozenset(query.stream), tuple(query.type))
         session = Session(
             feed, client, wanted=wanted, metrics=metrics, heartbeat_seconds=heartbeat_seconds
         )
-        await session.begin(since)
+        await session.begin(since, is_entry=bool(last_event_id))
         return EventStream(session.messages())
 
     @app.get("/v1/streams")
-    async def streams() -> StreamList:
+    def streams() -> StreamList:
         """The desired sources."""
         with redis_errors("read streams"):
-            raw: Any = await client.hgetall(Keys().streams)
+            raw: Any = client.hgetall(Keys().streams)
         infos = [_stream_info(stream_id.decode(), value) for stream_id, value in raw.items()]
         return StreamList(streams=sorted(infos, key=lambda info: info.id))
 

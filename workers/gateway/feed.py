@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
-from streamer.client.cursor import START, EntryId, Gap, LogRange, find_gap
-from streamer.client.redis import checked
+from streamer.client.follower import Follower
+from streamer.client.gap import Rewind
+from streamer.client.log import EventLog
 from streamer.core.errors import TransportError
-from streamer.transport.connection import redis_errors
+from streamer.transport.connection import reconnect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    import redis.asyncio
+    import redis
 
+    from streamer.client.cursor import Cursor, EntryId
+    from streamer.client.follower import Item
     from workers.gateway.metrics import GatewayMetrics
 
 MAX_BEHIND = 1_000
@@ -28,47 +30,31 @@ MAX_BEHIND = 1_000
 MAX_TAKEN = 64
 """Events sent to a client in one write."""
 
-BLOCK_SECONDS = 2.0
-MAX_ENTRIES = 256
+BLOCK_SECONDS = 0.5
+"""Longest wait inside one read: a stop waits for it."""
+
 RETRY_SECONDS = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedEvent:
-    """An entry of the event log. One object serves all clients."""
-
-    id: EntryId
-    type: str
-    stream_id: str
-    json: bytes
-
-    @classmethod
-    def of(cls, entry_id: bytes, fields: dict[bytes, bytes]) -> LoggedEvent:
-        """From an entry as read."""
-        return cls(
-            EntryId.parse(entry_id.decode()),
-            fields[b"type"].decode(),
-            fields[b"stream"].decode(),
-            fields[b"event"],
-        )
 
 
 class Subscriber:
     """What waits for one client."""
 
     def __init__(self) -> None:
-        self._buffer: deque[LoggedEvent | Gap] = deque()
+        self._buffer: deque[Item] = deque()
         self._news = asyncio.Event()
         self.overflowed = False
         self.closed = False
 
-    def offer(self, items: Sequence[LoggedEvent | Gap]) -> bool:
-        """Append, unless that is too much: then the client has overflowed, and gets no more."""
+    def offer(self, items: Sequence[Item]) -> bool:
+        """Append, unless that is too much: then the client has overflowed, and gets no more.
+
+        But for rewinds: without them it would resume after an entry that is gone.
+        """
         if self.overflowed:
             return True
         if len(self._buffer) + len(items) > MAX_BEHIND:
             self.overflowed = True
-            self._buffer.clear()
+            self._buffer = deque(i for i in (*self._buffer, *items) if isinstance(i, Rewind))
         else:
             self._buffer.extend(items)
         self._news.set()
@@ -79,7 +65,7 @@ class Subscriber:
         self.closed = True
         self._news.set()
 
-    async def take(self, *, timeout_seconds: float) -> list[LoggedEvent | Gap]:
+    async def take(self, *, timeout_seconds: float) -> list[Item]:
         """The next ones; waits for the first. Empty after the time-out, or at the end."""
         if not self._buffer and not self.overflowed and not self.closed:
             self._news.clear()
@@ -91,19 +77,22 @@ class Subscriber:
 class Feed:
     """Reads the log from its end on, and hands every entry to every subscriber.
 
+    The reading is done in a thread, by what a subscriber in Python uses too: there is one way to
+    follow a log, over all kinds of servers, and redis.asyncio would need a second one.
+
     Args:
-        client: A connection without retries of its own.
-        key: The event log.
+        client: A connection of its own, without retries.
         metrics: Counts overflows.
     """
 
-    def __init__(self, client: redis.asyncio.Redis, *, key: str, metrics: GatewayMetrics) -> None:
+    def __init__(self, client: redis.Redis, *, metrics: GatewayMetrics) -> None:
         self._client = client
-        self._key = key
         self._metrics = metrics
+        self._follower = Follower(EventLog(client))
         self._subscribers: set[Subscriber] = set()
         self._closed = False
-        self.cursor = START
+        self.places: dict[int, EntryId] = {}
+        self.cursor: Cursor = self._follower.cursor
         self.connected = False
 
     @property
@@ -112,14 +101,14 @@ class Feed:
         return len(self._subscribers)
 
     @contextlib.contextmanager
-    def subscribed(self) -> Iterator[tuple[Subscriber, EntryId]]:
-        """A subscriber that gets everything after the place returned, and nothing before it."""
+    def subscribed(self) -> Iterator[tuple[Subscriber, dict[int, EntryId]]]:
+        """A subscriber that gets everything after the places returned, and nothing before them."""
         subscriber = Subscriber()
         self._subscribers.add(subscriber)
         if self._closed:
             subscriber.close()
         try:
-            yield subscriber, self.cursor
+            yield subscriber, self.places
         finally:
             self._subscribers.discard(subscriber)
 
@@ -129,9 +118,8 @@ class Feed:
         Raises:
             TransportError: Redis does not answer.
         """
-        *_, log = await self.page(START, count=0)
-        self.cursor = log.last
-        self.connected = True
+        await asyncio.to_thread(self._follower.begin, None)
+        self._hand_out([])
 
     async def run(self) -> None:
         """Read until cancelled. Connects again for ever.
@@ -141,34 +129,18 @@ class Feed:
         """
         while True:
             try:
-                await self._resume()
+                self._hand_out(await asyncio.to_thread(self._follower.resume))
                 while True:
-                    await self._read()
+                    read = asyncio.to_thread(self._follower.read, wait_seconds=BLOCK_SECONDS)
+                    self._hand_out(await read)
             except TransportError as error:
                 if not error.retryable:
                     raise
                 if self.connected:
                     structlog.get_logger().warning("event log lost", error=str(error))
                 self.connected = False
-                await self._client.connection_pool.disconnect()
+                await asyncio.to_thread(reconnect, self._client)
                 await asyncio.sleep(RETRY_SECONDS)
-
-    async def page(
-        self, cursor: EntryId, *, count: int = MAX_ENTRIES
-    ) -> tuple[list[LoggedEvent], Gap | None, LogRange]:
-        """At one moment: the entries after the cursor, what is missing before them, the log."""
-        with redis_errors("read events"):
-            async with self._client.pipeline(transaction=True) as pipeline:
-                pipeline.xinfo_stream(self._key)
-                pipeline.xrange(self._key, str(cursor), "+", count=count + 1)
-                answers: Any = await pipeline.execute(raise_on_error=False)
-        info, rows = answers
-        log = LogRange.of(info)
-        events = [LoggedEvent.of(*row) for row in checked(self._key, rows)]
-        present = bool(events) and events[0].id == cursor
-        if present:
-            del events[0]
-        return events[:count], find_gap(cursor, log, present=present), log
 
     def close(self) -> None:
         """End all subscribers."""
@@ -176,26 +148,13 @@ class Feed:
         for subscriber in self._subscribers:
             subscriber.close()
 
-    async def _resume(self) -> None:
-        _, gap, _ = await self.page(self.cursor, count=0)
-        if gap is not None:
-            self._hand_out([gap])
-            self.cursor = gap.resume
-        self.connected = True
-
-    async def _read(self) -> None:
-        start: Any = {self._key: str(self.cursor)}
-        with redis_errors("read events"):
-            answer: Any = await self._client.xread(
-                start, count=MAX_ENTRIES, block=int(BLOCK_SECONDS * 1000)
-            )
-        if answer:
-            events = [LoggedEvent.of(*row) for row in checked(self._key, answer[0][1])]
-            # No await from here on: a subscriber added now would see the cursor and the entries.
-            self._hand_out(events)
-            self.cursor = events[-1].id
-
-    def _hand_out(self, items: Sequence[LoggedEvent | Gap]) -> None:
+    def _hand_out(self, items: Sequence[Item]) -> None:
+        # No await: a subscriber added in between would see the places and the entries.
         for subscriber in self._subscribers:
-            if not subscriber.offer(items):
+            if items and not subscriber.offer(items):
                 self._metrics.overflows.inc()
+        for item in items:
+            if isinstance(item, Rewind):
+                structlog.get_logger().warning("event log rolled back", partitions=[*item.resume])
+        self.places, self.cursor = self._follower.places, self._follower.cursor
+        self.connected = True

@@ -6,19 +6,21 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from streamer.client.cursor import Cursor
+
 if TYPE_CHECKING:
-    from streamer.client.cursor import EntryId, Gap
+    from streamer.client.gap import Gap, Rewind
 
 RETRY_MS = 1000
 """How soon a browser connects again."""
 
 
-def event_message(entry_id: EntryId, *, type: str, json: bytes) -> bytes:
+def event_message(cursor: Cursor, *, type: str, json: bytes) -> bytes:
     """An event: its place in the log, its CloudEvents type, its JSON."""
-    return _message(type, json, entry_id)
+    return _message(type, json, cursor)
 
 
-def hello_message(position: EntryId) -> bytes:
+def hello_message(position: Cursor) -> bytes:
     """The first thing a client gets: from here on nothing will be missing.
 
     It has no data, so a browser only takes note of the id, and resumes from it.
@@ -26,24 +28,31 @@ def hello_message(position: EntryId) -> bytes:
     return b"retry: %d\n: connected\nid: %s\n\n" % (RETRY_MS, str(position).encode())
 
 
-def heartbeat_message(position: EntryId) -> bytes:
+def heartbeat_message(position: Cursor) -> bytes:
     """A comment against idle time-outs; it moves the client's cursor on, without an event."""
     return b": heartbeat\nid: %s\n\n" % str(position).encode()
 
 
-def live_message(position: EntryId) -> bytes:
+def live_message(position: Cursor) -> bytes:
     """All that was in the log has been sent."""
     return _message("live", b"{}", position)
 
 
-def gap_message(gap: Gap) -> bytes:
+def gap_message(gap: Gap, position: Cursor, *, num_partitions: int) -> bytes:
     """Entries after the client's cursor are gone."""
+    oldest = Cursor.of(gap.oldest, num_partitions=num_partitions) if gap.oldest else None
     data = {
         "reason": gap.reason,
-        "after": str(gap.after),
-        "oldest": None if gap.oldest is None else str(gap.oldest),
+        "after": str(Cursor.of(gap.after, num_partitions=num_partitions)),
+        "oldest": None if oldest is None else str(oldest),
     }
-    return _message("gap", msgspec.json.encode(data), gap.resume)
+    return _message("gap", msgspec.json.encode(data), position)
+
+
+def rewind_message(rewind: Rewind, position: Cursor, *, num_partitions: int) -> bytes:
+    """Redis has lost the log's end: the client goes back, and may get events again."""
+    data = {"after": str(Cursor.of(rewind.after, num_partitions=num_partitions))}
+    return _message("rewind", msgspec.json.encode(data), position)
 
 
 def overflow_message(*, max_behind: int) -> bytes:
@@ -52,8 +61,8 @@ def overflow_message(*, max_behind: int) -> bytes:
     return _message("overflow", msgspec.json.encode(data), None)
 
 
-def _message(event: str, data: bytes, entry_id: EntryId | None) -> bytes:
+def _message(event: str, data: bytes, cursor: Cursor | None) -> bytes:
     # A line end inside the JSON would end the message.
     body = b"\ndata: ".join(data.splitlines())
-    head = b"" if entry_id is None else b"id: %s\n" % str(entry_id).encode()
+    head = b"" if cursor is None else b"id: %s\n" % str(cursor).encode()
     return b"%sevent: %s\ndata: %s\n\n" % (head, event.encode(), body)

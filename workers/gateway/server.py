@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import redis.asyncio
 import uvicorn
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from streamer.core.errors import ConfigError, StreamerError, TransportError
-from streamer.transport.connection import SOCKET_TIMEOUT_SECONDS, Keys
+from streamer.transport.connection import Keys, connect_to_read
+from streamer.transport.registry import agree
 from workers.gateway.app import HEARTBEAT_SECONDS, build_app
 from workers.gateway.feed import Feed
 
 if TYPE_CHECKING:
+    import redis
+
     from streamer.core.config import Settings
     from workers.gateway.metrics import GatewayMetrics
 
@@ -48,6 +49,7 @@ class GatewayService:
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
     ) -> None:
         self._url = settings.redis.url
+        self._keys = Keys(settings.redis.partitions)
         self._metrics = metrics
         self._heartbeat_seconds = heartbeat_seconds
         self._socket = _listen(settings.gateway.host, settings.gateway.port)
@@ -122,9 +124,13 @@ class GatewayService:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        client = _connect(self._url)
-        try:
-            self._feed = Feed(client, key=Keys().events(0), metrics=self._metrics)
+        # One for the feed, which closes it when it breaks; one for all else, in many threads.
+        async with contextlib.AsyncExitStack() as stack:
+            reader, client = [await asyncio.to_thread(self._connect, stack) for _ in range(2)]
+            # Both are closed when no thread uses them any more.
+            stack.push_async_callback(self._loop.shutdown_default_executor)
+            await asyncio.to_thread(agree, client, keys=self._keys)
+            self._feed = Feed(reader, metrics=self._metrics)
             await self._feed.start()
             app = build_app(
                 self._feed,
@@ -141,8 +147,11 @@ class GatewayService:
                 timeout_graceful_shutdown=DRAIN_SECONDS,
             )
             await self._until_stopped(_Server(config, started=self._started), self._feed)
-        finally:
-            await client.aclose()
+
+    def _connect(self, stack: contextlib.AsyncExitStack) -> redis.Redis:
+        client = connect_to_read(self._url, of="redis.url")
+        stack.callback(client.close)
+        return client
 
     async def _until_stopped(self, server: uvicorn.Server, feed: Feed) -> None:
         self._server = server
@@ -183,19 +192,3 @@ def _listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_MS)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
     return listener
-
-
-def _connect(url: str) -> redis.asyncio.Redis:
-    options: dict[str, Any] = {
-        "retry": Retry(NoBackoff(), 0),
-        "retry_on_error": [],
-        "socket_timeout": SOCKET_TIMEOUT_SECONDS,
-        "socket_connect_timeout": SOCKET_TIMEOUT_SECONDS,
-        "protocol": 2,
-    }
-    try:
-        return redis.asyncio.Redis.from_url(url, **options)
-    except ValueError as error:
-        raise ConfigError(
-            "redis.url: expected redis://HOST:PORT or unix:///PATH, found something else"
-        ) from error
