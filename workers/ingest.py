@@ -6,6 +6,7 @@ import contextlib
 import secrets
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -60,7 +61,9 @@ class IngestService:
         self._settings = settings
         self._observer = observer
         self._clock = SystemClock()
-        self._session = secrets.token_hex(8)
+        self._member = secrets.token_hex(8)
+        self._openings: Counter[str] = Counter()
+        self._epochs: dict[str, int] = {}
         self._keys = Keys(settings.redis.partitions)
         self._bundle = Bundle.load(settings.bundle)
         self._desired: dict[str, bytes] = {}
@@ -78,7 +81,10 @@ class IngestService:
         agree(self._client, keys=self._keys)
         self._registry = StreamRegistry(self._client, keys=self._keys)
         self._log = RedisStreamLog(
-            self._client, keys=self._keys, max_unread=self._settings.redis.max_unread_entries
+            self._client,
+            keys=self._keys,
+            max_unread=self._settings.redis.max_unread_entries,
+            owner=self._member,
         )
         pixels = (
             SharedMemoryPixels(num_slots=ingest.frame_slots)
@@ -89,13 +95,12 @@ class IngestService:
             self._client,
             keys=self._keys,
             pixels=pixels,
-            session=self._session,
             num_slots=ingest.frame_slots,
         )
         self._shares = Shares(
             RedisRoster(self._client, keys=self._keys, role="ingest"),
             watch_leases(self._client, keys=self._keys),
-            member=self._session,
+            member=self._member,
             ttl_seconds=ingest.lease_seconds,
         )
         self._reconcile()
@@ -183,6 +188,10 @@ class IngestService:
                 self._desired.pop(stream_id, None)
             elif not watched.camera.abandoned and wanted == watched.source and stream_id in held:
                 continue  # it failed for good
+            if watched.camera.abandoned:
+                # What is still on its way is of a life that is over: it must not be taken.
+                self._openings[stream_id] += 1
+            self._epochs[stream_id] = watched.camera.epoch
             self._sender.forget(stream_id)
             del self._watched[stream_id]
         given_back = surplus - self._watched.keys()
@@ -207,7 +216,8 @@ class IngestService:
         camera.start()
 
     def _camera(self, spec: SourceSpec) -> Camera:
-        ingest = self._settings.ingest
+        ingest, stream_id = self._settings.ingest, spec.stream_id
+        session = f"{self._member}.{self._openings[stream_id]}"
         return Camera(
             open_source=lambda: open_source(
                 spec,
@@ -216,16 +226,17 @@ class IngestService:
                 frame_timeout_seconds=ingest.frame_timeout_seconds,
             ),
             stage=IngestStage(
-                spec.stream_id,
-                session=self._session,
+                stream_id,
+                session=session,
                 analysis_fps=ingest.analysis_fps or self._bundle.config.analysis_fps,
+                last_epoch=self._epochs.get(stream_id, 0),
             ),
             log=self._log,
             sender=self._sender,
             preprocess=self._bundle.preprocess,
             clock=self._clock,
             observer=self._observer,
-            session=self._session,
+            session=session,
         )
 
 

@@ -89,8 +89,12 @@ class Subscription:
     ) -> None:
         self.close()
 
+    def stop(self) -> None:
+        """Ask it to end, from another thread: its iterator ends within a few seconds."""
+        self._closed.set()
+
     def close(self) -> None:
-        """End it and its connection. Idempotent."""
+        """End it and its connection, from its own thread. Idempotent."""
         self._closed.set()
         self._events.close()
         self._link.close()
@@ -103,7 +107,8 @@ class Subscription:
                     event = self._take(message)
                     if event is not None:
                         yield event
-                    if not self._follow and isinstance(message, Position) and message.live:
+                    finished = not self._follow and isinstance(message, Position) and message.live
+                    if finished or self._closed.is_set():
                         return
             except TransportError as error:
                 # Without a first connection the address is more likely wrong than the server away.

@@ -79,6 +79,11 @@ class Camera:
         self._thread.start()
 
     @property
+    def epoch(self) -> int:
+        """The current opening of its source."""
+        return self._stage.epoch
+
+    @property
     def running(self) -> bool:
         """False once the source has ended for good."""
         return self._thread.is_alive()
@@ -134,7 +139,11 @@ class Camera:
         while not self._stop.is_set():
             try:
                 if not fresh:
-                    opened = self._log.open_source(self._stage.stream_id, session=self._session)
+                    opened = self._log.open_source(
+                        self._stage.stream_id,
+                        session=self._session,
+                        at_least_epoch=self._stage.epoch + 1,
+                    )
                     if opened is None:
                         self._abandoned.set()
                         return  # another worker's by now

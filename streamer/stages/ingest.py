@@ -22,15 +22,23 @@ class IngestStage:
         stream_id: The camera.
         session: This ingest session.
         analysis_fps: Frames per second to analyse.
+        last_epoch: The last one known: new ones come after it.
     """
 
-    def __init__(self, stream_id: str, *, session: str, analysis_fps: float) -> None:
+    def __init__(
+        self, stream_id: str, *, session: str, analysis_fps: float, last_epoch: int = 0
+    ) -> None:
         self.stream_id = stream_id
         self._session = session
         self._analysis_fps = analysis_fps
         self._epoch = 0
         self._last_us = 0
-        self._begin(epoch=0, last_us=0)
+        self._begin(epoch=last_epoch, last_us=0)
+
+    @property
+    def epoch(self) -> int:
+        """The current one."""
+        return self._epoch
 
     def begin_epoch(self, *, epoch: int, last_us: int) -> None:
         """The source is about to be opened anew.

@@ -23,7 +23,7 @@ from streamer.transport.redis import raise_foreign
 from streamer.transport.transport import Unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Container, Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
     import numpy as np
     import redis
@@ -58,6 +58,7 @@ class _Kind(Enum):
 class _Queued:
     """An entry on its way into the path."""
 
+    session: str
     stream_id: str
     entry_us: int
     payload: bytes
@@ -76,7 +77,6 @@ class RedisFrameSender:
         client: A connection.
         keys: Key names.
         pixels: Where pixels go.
-        session: This ingest session; another one's streams are refused.
         num_slots: Frames of a stream that may wait.
     """
 
@@ -86,13 +86,11 @@ class RedisFrameSender:
         *,
         keys: Keys,
         pixels: PixelStore,
-        session: str,
         num_slots: int = NUM_SLOTS,
     ) -> None:
         self._client = client
         self._keys = keys
         self._pixels = pixels
-        self._session = session
         self._num_slots = num_slots
         self._changed = threading.Condition()
         self._queue: deque[_Queued] = deque()
@@ -105,6 +103,7 @@ class RedisFrameSender:
         self._evicted: defaultdict[str, list[int]] = defaultdict(list)
         self._sent: dict[str, deque[_Queued]] = {}
         self._last: dict[str, int] = {}
+        self._session_of: dict[str, str] = {}
         self._doubtful: set[str] = set()
 
     def send(self, frame: Frame, *, wait: bool) -> bool:
@@ -118,12 +117,20 @@ class RedisFrameSender:
         kind = _Kind.RECORDED_FRAME if wait else _Kind.LIVE_FRAME
         payload = encode_stamp(wire)
         return self._enqueue(
-            _Queued(stamp.stream_id, stamp.entry_us, payload, kind, stamp.decode_seconds)
+            _Queued(
+                stamp.session,
+                stamp.stream_id,
+                stamp.entry_us,
+                payload,
+                kind,
+                stamp.decode_seconds,
+            )
         )
 
     def note(self, note: StatusNote) -> None:
         """Queue a note."""
-        self._enqueue(_Queued(note.stream_id, note.entry_us, encode_note(note), _Kind.NOTE))
+        payload = encode_note(note)
+        self._enqueue(_Queued(note.session, note.stream_id, note.entry_us, payload, _Kind.NOTE))
 
     def flush(self, *, timeout_seconds: float) -> list[FramesSent | FramesRefused]:
         """Send what is queued, in one round trip. Waits for the first entry."""
@@ -165,7 +172,7 @@ class RedisFrameSender:
         with self._changed:
             self._queue = deque(e for e in self._queue if e.stream_id != stream_id)
             self._outstanding.pop(stream_id, None)
-        for memory in (self._last, self._sent, self._evicted):
+        for memory in (self._last, self._sent, self._evicted, self._session_of):
             memory.pop(stream_id, None)
         self._doubtful.discard(stream_id)
         for kind in _Kind:
@@ -223,11 +230,12 @@ class RedisFrameSender:
         calls = []
         for streams in groups.values():
             keys: list[str] = []
-            args: list[str | int | bytes] = [self._session]
+            args: list[str | int | bytes] = []
             for stream_id in streams:
                 own, evicted = entries[stream_id], self._evicted.get(stream_id, ())
                 keys += [self._keys.source(stream_id), self._keys.frames(stream_id)]
-                args += [previous.get(stream_id, -1), len(own), len(evicted)]
+                session = own[-1].session if own else self._session_of.get(stream_id, "")
+                args += [session, previous.get(stream_id, -1), len(own), len(evicted)]
                 for entry in own:
                     args += [entry.entry_us, entry.payload]
                 args += evicted
@@ -239,11 +247,12 @@ class RedisFrameSender:
             for stream_id, (answer, last, length) in zip(streams, answers, strict=True)
         }
 
-    def _remember(self, stream_id: str, entries: Collection[_Queued], *, last_us: int) -> None:
+    def _remember(self, stream_id: str, entries: Sequence[_Queued], *, last_us: int) -> None:
         if entries:
             limit = self._num_slots + _NOTES_SENT_AGAIN
             self._sent.setdefault(stream_id, deque(maxlen=limit)).extend(entries)
             self._last[stream_id] = last_us
+            self._session_of[stream_id] = entries[-1].session
 
     def _make_room(self, queued: list[_Queued]) -> None:
         """Note which older entries those about to be written take the place of."""

@@ -14,14 +14,15 @@ local function holds(key, kind)
   return found == kind or found == 'none'
 end
 
--- KEYS[1] source hash, KEYS[2] frame path, KEYS[3] watch lease. ARGV: session.
+-- KEYS[1] source hash, KEYS[2] frame path, KEYS[3] watch lease. ARGV: session, owner of the lease,
+-- the least epoch: one that Redis has forgotten must not be given again.
 -- Returns {epoch, last_us, abandoned}: new positions must be after last_us, in the log and in the
 -- frame path; `abandoned` frames of another session were waiting there and are no more.
--- False while another session holds the lease of the stream.
+-- False while another owner holds the lease of the stream.
 local function open_source(keys, args)
   local owner = redis.call('HGET', keys[3], 'owner')
-  if owner and owner ~= args[1] then return false end
-  local stored = redis.call('HMGET', keys[1], 'session', 'last_us', 'frame_us')
+  if owner and owner ~= args[2] then return false end
+  local stored = redis.call('HMGET', keys[1], 'session', 'last_us', 'frame_us', 'epoch')
   local last, in_path = stored[2] or '0', stored[3] or '0'
   if tonumber(in_path) > tonumber(last) then last = in_path end
   local abandoned = 0
@@ -34,21 +35,23 @@ local function open_source(keys, args)
     end
     redis.call('DEL', keys[2])
   end
-  redis.call('HSET', keys[1], 'session', args[1])
-  return {redis.call('HINCRBY', keys[1], 'epoch', 1), last, abandoned}
+  local epoch = math.max(tonumber(stored[4] or '0') + 1, tonumber(args[3]))
+  redis.call('HSET', keys[1], 'session', args[1], 'epoch', epoch)
+  return {epoch, last, abandoned}
 end
 
 -- KEYS: source hash and frame path of each stream.
--- ARGV: session, then of each stream: position of the entry before (-1: unknown), number of
---   entries, number of evictions; position and payload of each entry; position of each eviction.
+-- ARGV, of each stream: session, position of the entry before (-1: unknown), number of entries,
+--   number of evictions; position and payload of each entry; position of each eviction.
 -- Returns {answer, last_us, length} of each stream. Entries that are there already, or have become
 -- features already, are passed over.
 local function send(keys, args)
-  local answers, at = {}, 2
+  local answers, at = {}, 1
   for i = 1, #keys / 2 do
     local source, path = keys[2 * i - 1], keys[2 * i]
-    local previous, entries, evicted = tonumber(args[at]), tonumber(args[at + 1]), tonumber(args[at + 2])
-    local first = at + 3
+    local session, previous = args[at], tonumber(args[at + 1])
+    local entries, evicted = tonumber(args[at + 2]), tonumber(args[at + 3])
+    local first = at + 4
     at = first + 2 * entries + evicted
     local stored = redis.pcall('HMGET', source, 'session', 'frame_us', 'last_us')
     if stored.err or not holds(path, 'stream') then
@@ -57,7 +60,7 @@ local function send(keys, args)
       local last_text = stored[2] or '0'
       local last, answer = tonumber(last_text), 'accepted'
       local encoded = tonumber(stored[3] or '0')
-      if stored[1] ~= args[1] then
+      if stored[1] ~= session then
         answer = 'fenced'
       elseif previous >= 0 and previous > last then
         answer = 'gap'

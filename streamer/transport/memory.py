@@ -39,12 +39,12 @@ class MemoryStreamLog:
         self._entries: defaultdict[str, deque[tuple[int, bytes]]] = defaultdict(deque)
         self._changed = threading.Condition()
 
-    def open_source(self, stream_id: str, *, session: str) -> Opened:
+    def open_source(self, stream_id: str, *, session: str, at_least_epoch: int = 1) -> Opened:
         """Begin a new epoch; `session` is now the only one that may publish."""
         with self._changed:
             source = self._sources[stream_id]
             source.session = session
-            source.epoch += 1
+            source.epoch = max(source.epoch + 1, at_least_epoch)
             return Opened(source.epoch, source.last_us)
 
     def publish(

@@ -29,20 +29,35 @@ class RedisStreamLog:
 
     Delivery: exactly once. An entry whose position is not after the last accepted one is a
     duplicate, so that sending again is always safe. Nothing unread is ever evicted.
+
+    Args:
+        client: A connection.
+        keys: Key names.
+        max_unread: Entries of a stream at which the log is full.
+        owner: Who holds the leases of the sources opened here; empty: their session.
     """
 
     def __init__(
-        self, client: redis.Redis, *, keys: Keys, max_unread: int = MAX_UNREAD_ENTRIES
+        self,
+        client: redis.Redis,
+        *,
+        keys: Keys,
+        max_unread: int = MAX_UNREAD_ENTRIES,
+        owner: str = "",
     ) -> None:
+        self._owner = owner
         self._client = client
         self._keys = keys
         self._max_unread = max_unread
 
-    def open_source(self, stream_id: str, *, session: str) -> Opened | None:
+    def open_source(
+        self, stream_id: str, *, session: str, at_least_epoch: int = 1
+    ) -> Opened | None:
         """Begin a new epoch; `session` is now the only one that may publish."""
         of = self._keys
         keys = [of.source(stream_id), of.frames(stream_id), of.watch(stream_id)]
-        answer = call(self._client, "open_source", keys, session)
+        owner = self._owner or session
+        answer = call(self._client, "open_source", keys, session, owner, at_least_epoch)
         return None if answer is None else Opened(*map(int, answer))
 
     def publish(

@@ -65,11 +65,18 @@ class Opened:
 class StreamLog(Protocol):
     """The input log's write side, one per partition. Used by one thread at a time."""
 
-    def open_source(self, stream_id: str, *, session: str) -> Opened | None:
+    def open_source(
+        self, stream_id: str, *, session: str, at_least_epoch: int = 1
+    ) -> Opened | None:
         """Begin a new epoch of a stream and make `session` the only one that may publish.
 
+        Args:
+            stream_id: The camera.
+            session: Whose frames are taken from now on.
+            at_least_epoch: The log may have forgotten epochs; the caller has not.
+
         Returns:
-            What its frames must carry; None while another session holds the stream's lease.
+            What its frames must carry; None while another worker holds the stream's lease.
         """
         ...
 

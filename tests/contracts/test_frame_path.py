@@ -44,7 +44,7 @@ def path(request, tmp_path):
         log = RedisStreamLog(client, keys=keys)
         for stream_id in ("cam", "two"):
             log.open_source(stream_id, session="s1")
-        sender = RedisFrameSender(client, keys=keys, pixels=pixels, session="s1", num_slots=SLOTS)
+        sender = RedisFrameSender(client, keys=keys, pixels=pixels, num_slots=SLOTS)
         receiver = RedisFrameReceiver(client, keys=keys, pixels=PixelReader(directory=tmp_path))
         receiver.assign({"cam", "two"})
         yield sender, receiver

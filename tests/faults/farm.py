@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from streamer.runtime.supervisor import Worker, WorkerFailed, child_environment, stop_in_order
 from streamer.sources.grammar import expand_sources
-from streamer.transport.connection import Keys, connect
+from streamer.transport.connection import Keys, connect_to_read
 from streamer.transport.registry import StreamRegistry
 
 if TYPE_CHECKING:
@@ -242,8 +242,11 @@ class Farm:
 
 
 def want(url: str, *sources: str, num_partitions: int = 1) -> list[str]:
-    """Ask for sources to be watched, straight at the server. Returns their stream ids."""
-    with contextlib.closing(connect(url)) as client:
+    """Ask for sources to be watched, straight at the server. Returns their stream ids.
+
+    No functions are loaded: the workers' are to be the ones, those of mutants too.
+    """
+    with contextlib.closing(connect_to_read(url, of="url")) as client:
         registry = StreamRegistry(client, keys=Keys(num_partitions))
         specs = expand_sources(list(sources))
         for spec in specs:
@@ -253,14 +256,14 @@ def want(url: str, *sources: str, num_partitions: int = 1) -> list[str]:
 
 def missing(url: str, *sources: str, num_partitions: int = 1) -> list[str]:
     """Those of the sources that nobody wants, as the server says."""
-    with contextlib.closing(connect(url)) as client:
+    with contextlib.closing(connect_to_read(url, of="url")) as client:
         known = StreamRegistry(client, keys=Keys(num_partitions)).entries()
     return [source for source in sources if source.partition("=")[0] not in known]
 
 
 def unwant(url: str, *stream_ids: str, num_partitions: int = 1) -> None:
     """No longer ask for them: their cameras stop."""
-    with contextlib.closing(connect(url)) as client:
+    with contextlib.closing(connect_to_read(url, of="url")) as client:
         registry = StreamRegistry(client, keys=Keys(num_partitions))
         for stream_id in stream_ids:
             registry.remove(stream_id)

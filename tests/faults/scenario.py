@@ -83,6 +83,7 @@ class Scenario:
         settings: Further settings of all workers.
         retained: Whether the input log keeps what is committed; else it is read from the AOF. When
             memory is full nothing is kept, by design.
+        ratios: How many calls of a function go wrong on the wire, where it is not the usual.
         mutants: What is broken on purpose in the workers; see `mutants/sitecustomize.py`.
         deaf: Whether the subscriber ignores `sequence`, a mutant too.
         film_seconds: Length of the films.
@@ -102,6 +103,7 @@ class Scenario:
     lease_seconds: float = 1.0
     settings: Mapping[str, object] = field(default_factory=dict)
     retained: bool = True
+    ratios: Mapping[str, float] = field(default_factory=dict)
     mutants: tuple[str, ...] = ()
     deaf: bool = False
     film_seconds: float = 30.0
@@ -159,6 +161,7 @@ def run(scenario: Scenario, model: FaultModel, folder: Path, *, clips: Path) -> 
     random = Random(scenario.seed)
     plan = Plan(scenario.seed, ratio=0.02 if Disturbance.WIRE in scenario.kinds else 0.0)
     plan.ratio_of |= {"open_source": 0.2, "release": 0.5} if plan.ratio else {}
+    plan.ratio_of |= scenario.ratios
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         server = FaultyServer(binary_of(scenario.server), folder / "primary", fsync=scenario.fsync)

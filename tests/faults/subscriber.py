@@ -57,8 +57,8 @@ class LiveSubscriber:
     def stop(self) -> None:
         """End it. Idempotent."""
         self._over.set()
-        self._subscription._closed.set()
-        self._thread.join(10)
+        self._subscription.stop()
+        self._thread.join(5)
 
     def _follow(self) -> None:
         try:

@@ -153,13 +153,13 @@ class Worker:
 
 def opening(name):
     keys = [KEYS.source(name), KEYS.frames(name), KEYS.watch(name)]
-    return Call("open_source", keys, [f"session of {name}"])
+    return Call("open_source", keys, [f"session of {name}", "me", 1])
 
 
 def test_calls_of_all_partitions_go_out_at_once(client):
     names = [f"cam-{n}" for n in range(100)]
     opened = call_many(client, [opening(name) for name in names])
-    assert [int(epoch) for epoch, _ in opened] == [1] * 100
+    assert [int(epoch) for epoch, *_ in opened] == [1] * 100
     assert client.hmget(KEYS.source("cam-7"), "session") == [b"session of cam-7"]
 
 

@@ -21,7 +21,7 @@ from streamer.client import HoleReason, subscribe
 from streamer.client.sse import parse_sse
 from streamer.core.config import GatewaySettings, RedisSettings, Settings
 from streamer.core.event import EventType
-from streamer.runtime.worker import Ready
+from streamer.runtime.worker import EXIT_TRY_AGAIN, Ready
 from streamer.transport.connection import Keys, connect
 from streamer.transport.embedded import EmbeddedValkey
 from streamer.transport.registry import StreamRegistry
@@ -347,7 +347,7 @@ def test_no_redis_is_told_in_one_line(tmp_path):
     gateway = Gateway(f"unix://:secret@{tmp_path}/none.sock")
     code, said = gateway.end()
     gateway.close()
-    assert code == 1
+    assert code == EXIT_TRY_AGAIN
     assert json.loads(said)["event"] == "failed"
     assert "secret" not in said
 

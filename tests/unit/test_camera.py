@@ -170,11 +170,11 @@ def test_an_unreachable_redis_is_tried_again():
     class Flaky(MemoryStreamLog):
         failures = 2
 
-        def open_source(self, stream_id, *, session):
+        def open_source(self, stream_id, **how):
             if self.failures:
                 self.failures -= 1
                 raise TransportError("away")
-            return super().open_source(stream_id, session=session)
+            return super().open_source(stream_id, **how)
 
     items = Fixture([[0.0]], live=False, endless=False, log=Flaky()).play()
     assert frames(items) == [(1, 0)]
