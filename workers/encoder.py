@@ -136,6 +136,7 @@ class EncoderService:
     def recover(self) -> None:
         """Connect anew. Chunks are kept; publishing them again is safe, and may be needed."""
         self._outbox.doubt()
+        self._receiver.doubt()
         reconnect(self._client)
 
     def drain(self, *, deadline_seconds: float) -> None:
@@ -209,7 +210,9 @@ class EncoderService:
             for dropped in self._batcher.drop_oldest(
                 stream_id, keep=keep, droppable=_is_live_frame
             ):
-                overtaken[stream_id] = cast("FrameHandle", dropped).position
+                handle = cast("FrameHandle", dropped)
+                if self._receiver.is_current(stream_id, handle.stamp.session):
+                    overtaken[stream_id] = handle.position
                 self._drop(stream_id, DropReason.OVERWRITTEN, 1)
         if overtaken:
             self._receiver.done(overtaken)
@@ -236,7 +239,7 @@ class EncoderService:
                 continue
             if self._fetch(item, len(stamps)):
                 stamps.append(item.stamp)
-            else:
+            elif self._receiver.is_current(item.stamp.stream_id, item.stamp.session):
                 lost[item.stamp.stream_id] = item.position
         entries: list[InputEntry] = []
         encode_seconds = 0.0

@@ -63,7 +63,8 @@ class Outbox:
     Args:
         log: Where entries go.
         observer: Is told what was taken and what was refused.
-        refused: Called with stream and position of an entry that will never be taken.
+        refused: Called with stream and position of an entry that will never be taken: its frames
+            are to make room. (Those of a fenced one made room when the source was opened anew.)
         resend_bytes: Most bytes remembered, of all streams together.
         resend_seconds: An entry of a stream that goes on is remembered so long.
         clock: Monotonic seconds.
@@ -172,7 +173,8 @@ class Outbox:
             self._lose(item, DropReason.LOST)
         elif published.answer is PublishAnswer.FOREIGN and not item.counted:
             self._lose(item, DropReason.REFUSED)
-        self._refused(entry.stream_id, entry.entry_us)
+        if published.answer is PublishAnswer.FOREIGN:
+            self._refused(entry.stream_id, entry.entry_us)
 
     def _remember(self, queue: _Queue, item: _Item, previous: int | None) -> None:
         entry, now = item.entry, self._clock()

@@ -332,11 +332,13 @@ class RedisFrameReceiver:
         self._positions: dict[str, int] = {}
         self._key_of: dict[str, str] = {}
         self._left_out: dict[str, float] = {}
+        self._had: dict[str, tuple[str, int]] = {}
 
     def assign(self, stream_ids: set[str]) -> None:
         """Read exactly these streams from now on, each from its oldest waiting entry."""
         for gone in self._positions.keys() - stream_ids:
             del self._positions[gone]
+            self._had.pop(gone, None)
             self._pixels.forget(gone)
         for stream_id in stream_ids - self._positions.keys():
             self._positions[stream_id] = 0
@@ -364,18 +366,34 @@ class RedisFrameReceiver:
             raise
         received: list[FrameHandle | StatusNote | Unreadable] = []
         for key, rows in read.items():
+            stream_id = self._key_of[key]
             for position, payload in rows:
-                self._positions[self._key_of[key]] = position
+                self._positions[stream_id] = position
                 try:
                     entry = decode_path_entry(payload)
                 except TransportError as error:
-                    received.append(Unreadable(self._key_of[key], position, payload, str(error)))
+                    received.append(Unreadable(stream_id, position, payload, str(error)))
                     continue
+                session, last = self._had.get(stream_id, ("", 0))
+                if entry.session == session and position <= last:
+                    continue  # it stands there again
+                self._had[stream_id] = (entry.session, position)
                 if isinstance(entry, StatusNote):
                     received.append(entry)
                 else:
                     received.append(_Handle(position, entry, self._pixels))
         return received
+
+    def doubt(self) -> None:
+        """The connection was lost, and with it perhaps Redis' newest writes: read all there is.
+
+        A source that is opened anew then may use positions that were used already.
+        """
+        self._positions = dict.fromkeys(self._positions, 0)
+
+    def is_current(self, stream_id: str, session: str) -> bool:
+        """Whether no other session has followed."""
+        return self._had.get(stream_id, (session, 0))[0] == session
 
     def leave_out(self, stream_id: str, *, seconds: float) -> None:
         """Don't read a stream for a while: its key is not ours."""

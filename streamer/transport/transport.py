@@ -227,6 +227,14 @@ class FrameReceiver(Protocol):
         """
         ...
 
+    def doubt(self) -> None:
+        """A connection was lost: what is in the path may not be what followed what came last."""
+        ...
+
+    def is_current(self, stream_id: str, session: str) -> bool:
+        """Whether frames of this session are the newest there are of a stream."""
+        ...
+
     def leave_out(self, stream_id: str, *, seconds: float) -> None:
         """Don't receive a stream for a while: its key is not ours."""
         ...
