@@ -24,7 +24,7 @@ from streamer.stages.temporal import TemporalStage
 from streamer.state.redis import RedisCheckpointStore, Retention
 from streamer.transport.codec import encode_input, encode_state, read_entry
 from streamer.transport.connection import Keys
-from streamer.transport.lease import partition_leases
+from streamer.transport.lease import partition_leases, watch_leases
 from streamer.transport.redis import RedisInputReader, RedisStreamLog
 from streamer.transport.transport import LogEntry, PublishAnswer
 from tests.models import LeakyModel, bundle, features_of
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from streamer.core.feature import InputEntry
+
+CAMERAS = "cameras"
+"""Holds the leases of all sources."""
 
 KEYS = Keys(2)
 STREAMS = ("cam0", "cam1", "cam2")
@@ -586,6 +589,8 @@ class Protocol(RuleBasedStateMachine):
             worker.thaw()
         for wire in self.bench.wires.values():
             wire.reset()
+        for stream_id in STREAMS:
+            self._reclaim(stream_id)
         for encoder in self.encoders.values():
             encoder.outbox.doubt()
             encoder.outbox.publish()
@@ -617,10 +622,22 @@ class Protocol(RuleBasedStateMachine):
         raise AssertionError("the workers never come to rest")
 
     def _camera(self, stream_id: str) -> Camera:
-        camera = self.cameras[stream_id]
-        if camera.fenced:
-            self._open(stream_id, new_session=False)
-        return camera
+        if self.cameras[stream_id].fenced:
+            self._open(stream_id, new_session=True)
+        self._reclaim(stream_id)
+        return self.cameras[stream_id]
+
+    def _reclaim(self, stream_id: str) -> None:
+        """What an ingest worker does that is told that Redis has forgotten its session."""
+        camera, client = self.cameras[stream_id], self.bench.server.client
+        if camera.session and client.hget(KEYS.source(stream_id), "session") != (
+            camera.session.encode()
+        ):
+            self.bench.server.remember()
+            leases = watch_leases(client, keys=KEYS)
+            leases.acquire([stream_id], owner=CAMERAS, ttl_seconds=1e6)
+            log = RedisStreamLog(client, keys=KEYS, owner=CAMERAS)
+            assert log.reclaim(stream_id, session=camera.session, epoch=camera.epoch)
 
     def _open(self, stream_id: str, *, new_session: bool) -> None:
         before = self.cameras[stream_id]
@@ -628,11 +645,13 @@ class Protocol(RuleBasedStateMachine):
         if new_session or not session:
             self._num_sessions += 1
             session, epoch = f"s{self._num_sessions}", 0
-        log = RedisStreamLog(self.bench.wires["camera"].client, keys=KEYS)
+        log = RedisStreamLog(self.bench.wires["camera"].client, keys=KEYS, owner=CAMERAS)
         opened = None
         while opened is None:
             try:
-                opened = log.open_source(stream_id, session=session)
+                opened = log.open_source(
+                    stream_id, session=session, at_least_epoch=before.epoch + 1
+                )
             except TransportError:
                 continue  # it tries again
         epoch = max(opened.epoch, epoch + 1)

@@ -95,6 +95,7 @@ class IngestService:
             self._client,
             keys=self._keys,
             pixels=pixels,
+            reclaim=self._reclaim,
             num_slots=ingest.frame_slots,
         )
         self._shares = Shares(
@@ -107,11 +108,11 @@ class IngestService:
         self._share()
 
     def turn(self, *, timeout_seconds: float) -> None:
-        """Move on what cameras have queued; see to which cameras are ours."""
-        self._flush(timeout_seconds)
+        """See to which cameras are ours; move on what they have queued."""
         if time.monotonic() - self._reconciled_at > RECONCILE_SECONDS:
             self._reconcile()
         self._share()
+        self._flush(timeout_seconds)
 
     def recover(self) -> None:
         """Connect anew; make sure that what was sent is there, and that the leases are ours."""
@@ -150,11 +151,18 @@ class IngestService:
                     self._observer.observe(
                         FramesDropped(record.stream_id, DropReason.REFUSED, record.frames)
                     )
-                # Ours by its lease, but not by its session: Redis has forgotten it, or another
-                # worker had the stream for a while. It is opened anew.
+                # Another worker has the stream, or had it for a while.
                 watched = self._watched.get(record.stream_id)
-                if record.answer == "fenced" and watched is not None:
+                if record.answer in ("fenced", "forgotten") and watched is not None:
                     watched.camera.abandon()
+
+    def _reclaim(self, stream_id: str) -> bool:
+        """Redis has lost its newest writes, and with them that this stream was opened by us."""
+        watched = self._watched.get(stream_id)
+        if watched is None or stream_id not in self._shares.held:
+            return False
+        camera = watched.camera
+        return self._log.reclaim(stream_id, session=camera.session, epoch=camera.epoch)
 
     def _reconcile(self) -> None:
         self._reconciled_at = time.monotonic()

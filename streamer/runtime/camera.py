@@ -79,6 +79,11 @@ class Camera:
         self._thread.start()
 
     @property
+    def session(self) -> str:
+        """In whose name it sends."""
+        return self._session
+
+    @property
     def epoch(self) -> int:
         """The current opening of its source."""
         return self._stage.epoch

@@ -139,7 +139,7 @@ class Outbox:
             for queue, published in zip(queues, answers, strict=True):
                 progress |= self._take(queue, published)
             if not progress:
-                return  # all are full: there may be room later
+                return  # there may be room later, or an ingest worker that claims its stream again
 
     def _take(self, queue: _Queue, published: Published) -> bool:
         """Act on an answer. Returns whether there was progress."""
@@ -147,9 +147,9 @@ class Outbox:
         stream_id, answer, before = item.entry.stream_id, published.answer, queue.previous
         if answer is PublishAnswer.FOREIGN:
             queue.previous = None
-        elif answer is not PublishAnswer.FENCED:  # whose entries are remembered, may come back
-            queue.previous = published.last_us
-        if answer is PublishAnswer.FULL:
+        elif answer not in (PublishAnswer.FENCED, PublishAnswer.FORGOTTEN):
+            queue.previous = published.last_us  # otherwise the log may remember, and ask
+        if answer in (PublishAnswer.FULL, PublishAnswer.FORGOTTEN):
             return False
         if answer is PublishAnswer.GAP:
             self._send_again(stream_id, queue, last_us=published.last_us, expected_us=before or 0)

@@ -23,7 +23,7 @@ from streamer.transport.redis import raise_foreign
 from streamer.transport.transport import Unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping, Sequence
+    from collections.abc import Callable, Container, Mapping, Sequence
 
     import numpy as np
     import redis
@@ -59,6 +59,7 @@ class _Queued:
     """An entry on its way into the path."""
 
     session: str
+    epoch: int
     stream_id: str
     entry_us: int
     payload: bytes
@@ -78,6 +79,7 @@ class RedisFrameSender:
         keys: Key names.
         pixels: Where pixels go.
         num_slots: Frames of a stream that may wait.
+        reclaim: Called with a stream that Redis has forgotten to be ours. Whether it is ours again.
     """
 
     def __init__(
@@ -87,11 +89,13 @@ class RedisFrameSender:
         keys: Keys,
         pixels: PixelStore,
         num_slots: int = NUM_SLOTS,
+        reclaim: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._client = client
         self._keys = keys
         self._pixels = pixels
         self._num_slots = num_slots
+        self._reclaim = reclaim
         self._changed = threading.Condition()
         self._queue: deque[_Queued] = deque()
         self._overtaken: Counter[str] = Counter()
@@ -103,7 +107,7 @@ class RedisFrameSender:
         self._evicted: defaultdict[str, list[int]] = defaultdict(list)
         self._sent: dict[str, deque[_Queued]] = {}
         self._last: dict[str, int] = {}
-        self._session_of: dict[str, str] = {}
+        self._opening_of: dict[str, tuple[str, int]] = {}
         self._doubtful: set[str] = set()
 
     def send(self, frame: Frame, *, wait: bool) -> bool:
@@ -119,6 +123,7 @@ class RedisFrameSender:
         return self._enqueue(
             _Queued(
                 stamp.session,
+                stamp.epoch,
                 stamp.stream_id,
                 stamp.entry_us,
                 payload,
@@ -130,7 +135,9 @@ class RedisFrameSender:
     def note(self, note: StatusNote) -> None:
         """Queue a note."""
         payload = encode_note(note)
-        self._enqueue(_Queued(note.session, note.stream_id, note.entry_us, payload, _Kind.NOTE))
+        self._enqueue(
+            _Queued(note.session, note.epoch, note.stream_id, note.entry_us, payload, _Kind.NOTE)
+        )
 
     def flush(self, *, timeout_seconds: float) -> list[FramesSent | FramesRefused]:
         """Send what is queued, in one round trip. Waits for the first entry."""
@@ -172,7 +179,7 @@ class RedisFrameSender:
         with self._changed:
             self._queue = deque(e for e in self._queue if e.stream_id != stream_id)
             self._outstanding.pop(stream_id, None)
-        for memory in (self._last, self._sent, self._evicted, self._session_of):
+        for memory in (self._last, self._sent, self._evicted, self._opening_of):
             memory.pop(stream_id, None)
         self._doubtful.discard(stream_id)
         for kind in _Kind:
@@ -198,6 +205,11 @@ class RedisFrameSender:
         for entry in queued:
             entries[entry.stream_id].append(entry)
         answers = self._call(entries, self._last)
+        ours = [
+            s for s, (answer, *_) in answers.items() if answer == "forgotten" and self._reclaim(s)
+        ]
+        if ours:
+            answers |= self._call({s: entries[s] for s in ours}, self._last)
         forgotten = {s: last for s, (answer, last, _) in answers.items() if answer == "gap"}
         if forgotten:
             # Redis has lost its newest entries. Those that are still here go again.
@@ -234,8 +246,9 @@ class RedisFrameSender:
             for stream_id in streams:
                 own, evicted = entries[stream_id], self._evicted.get(stream_id, ())
                 keys += [self._keys.source(stream_id), self._keys.frames(stream_id)]
-                session = own[-1].session if own else self._session_of.get(stream_id, "")
-                args += [session, previous.get(stream_id, -1), len(own), len(evicted)]
+                opening = self._opening_of.get(stream_id, ("", 0))
+                session, epoch = (own[-1].session, own[-1].epoch) if own else opening
+                args += [session, epoch, previous.get(stream_id, -1), len(own), len(evicted)]
                 for entry in own:
                     args += [entry.entry_us, entry.payload]
                 args += evicted
@@ -252,7 +265,7 @@ class RedisFrameSender:
             limit = self._num_slots + _NOTES_SENT_AGAIN
             self._sent.setdefault(stream_id, deque(maxlen=limit)).extend(entries)
             self._last[stream_id] = last_us
-            self._session_of[stream_id] = entries[-1].session
+            self._opening_of[stream_id] = (entries[-1].session, entries[-1].epoch)
 
     def _make_room(self, queued: list[_Queued]) -> None:
         """Note which older entries those about to be written take the place of."""

@@ -40,8 +40,24 @@ local function open_source(keys, args)
   return {epoch, last, abandoned}
 end
 
+-- Another session's, or one that is newer than what is stored: Redis has lost its newest writes, and
+-- will be told of it by `reclaim`.
+local function stranger(stored_epoch, epoch)
+  return tonumber(stored_epoch or '0') < tonumber(epoch) and 'forgotten' or 'fenced'
+end
+
+-- After Redis has lost its newest writes: the session that still holds the lease has its source back.
+-- KEYS[1] source hash, KEYS[2] watch lease. ARGV: session, owner of the lease, epoch.
+-- Returns 1, or 0 if the lease is another's.
+local function reclaim(keys, args)
+  if redis.call('HGET', keys[2], 'owner') ~= args[2] then return 0 end
+  local stored = tonumber(redis.call('HGET', keys[1], 'epoch') or '0')
+  redis.call('HSET', keys[1], 'session', args[1], 'epoch', math.max(stored, tonumber(args[3])))
+  return 1
+end
+
 -- KEYS: source hash and frame path of each stream.
--- ARGV, of each stream: session, position of the entry before (-1: unknown), number of entries,
+-- ARGV, of each stream: session, epoch, position of the entry before (-1: unknown), number of entries,
 --   number of evictions; position and payload of each entry; position of each eviction.
 -- Returns {answer, last_us, length} of each stream. Entries that are there already, or have become
 -- features already, are passed over.
@@ -49,11 +65,11 @@ local function send(keys, args)
   local answers, at = {}, 1
   for i = 1, #keys / 2 do
     local source, path = keys[2 * i - 1], keys[2 * i]
-    local session, previous = args[at], tonumber(args[at + 1])
-    local entries, evicted = tonumber(args[at + 2]), tonumber(args[at + 3])
-    local first = at + 4
+    local session, epoch, previous = args[at], args[at + 1], tonumber(args[at + 2])
+    local entries, evicted = tonumber(args[at + 3]), tonumber(args[at + 4])
+    local first = at + 5
     at = first + 2 * entries + evicted
-    local stored = redis.pcall('HMGET', source, 'session', 'frame_us', 'last_us')
+    local stored = redis.pcall('HMGET', source, 'session', 'frame_us', 'last_us', 'epoch')
     if stored.err or not holds(path, 'stream') then
       answers[i] = {'foreign', stored.err and source or path, 0}
     else
@@ -61,7 +77,7 @@ local function send(keys, args)
       local last, answer = tonumber(last_text), 'accepted'
       local encoded = tonumber(stored[3] or '0')
       if stored[1] ~= session then
-        answer = 'fenced'
+        answer = stranger(stored[4], epoch)
       elseif previous >= 0 and previous > last then
         answer = 'gap'
       else
@@ -87,16 +103,17 @@ end
 
 -- KEYS: source hash, features stream, frame path and state hash of each entry. What the log has
 -- taken is also removed from the frame path: consuming frames and producing features is one step.
--- ARGV: cap, then session, entry_us, previous_us (-1: unknown), payload of each entry.
+-- ARGV: cap, then session, epoch, entry_us, previous_us (-1: unknown), payload of each entry.
 -- Returns {answer, last_us} of each entry.
 local function publish(keys, args)
   local cap = tonumber(args[1])
   local answers = {}
   for i = 1, #keys / 4 do
     local source, features, frames, state = keys[4 * i - 3], keys[4 * i - 2], keys[4 * i - 1], keys[4 * i]
-    local base = 2 + (i - 1) * 4
-    local session, entry_us, previous = args[base], tonumber(args[base + 1]), tonumber(args[base + 2])
-    local stored = redis.pcall('HMGET', source, 'session', 'last_us')
+    local base = 3 + (i - 1) * 5
+    local session, epoch = args[base - 1], args[base]
+    local entry_us, previous = tonumber(args[base + 1]), tonumber(args[base + 2])
+    local stored = redis.pcall('HMGET', source, 'session', 'last_us', 'epoch')
     local length = redis.pcall('XLEN', features)
     if stored.err then
       answers[i] = {'foreign', source}
@@ -106,7 +123,7 @@ local function publish(keys, args)
       local last_text = stored[2] or '0'
       local last = tonumber(last_text)
       if stored[1] ~= session then
-        answers[i] = {'fenced', last_text}
+        answers[i] = {stranger(stored[3], epoch), last_text}
       elseif entry_us <= last then
         answers[i] = {'duplicate', last_text}
       elseif previous >= 0 and previous ~= last then
@@ -295,6 +312,7 @@ local function when_full(name, callback)
 end
 
 redis.register_function('streamer_2_open_source', open_source)
+redis.register_function('streamer_2_reclaim', reclaim)
 redis.register_function('streamer_2_send', send)
 redis.register_function('streamer_2_publish', publish)
 when_full('streamer_2_relieve', relieve)

@@ -47,6 +47,13 @@ class MemoryStreamLog:
             source.epoch = max(source.epoch + 1, at_least_epoch)
             return Opened(source.epoch, source.last_us)
 
+    def reclaim(self, stream_id: str, *, session: str, epoch: int) -> bool:
+        """Own the stream again."""
+        with self._changed:
+            source = self._sources[stream_id]
+            source.session, source.epoch = session, max(source.epoch, epoch)
+        return True
+
     def publish(
         self, entries: Sequence[InputEntry], *, previous: Mapping[str, int]
     ) -> list[Published]:
@@ -87,7 +94,8 @@ class MemoryStreamLog:
         entries = self._entries[entry.stream_id]
         answer = PublishAnswer.ACCEPTED
         if source.session != entry.session:
-            answer = PublishAnswer.FENCED
+            forgotten = source.epoch < entry.epoch
+            answer = PublishAnswer.FORGOTTEN if forgotten else PublishAnswer.FENCED
         elif entry.entry_us <= source.last_us:
             answer = PublishAnswer.DUPLICATE
         elif previous is not None and previous != source.last_us:

@@ -60,6 +60,11 @@ class RedisStreamLog:
         answer = call(self._client, "open_source", keys, session, owner, at_least_epoch)
         return None if answer is None else Opened(*map(int, answer))
 
+    def reclaim(self, stream_id: str, *, session: str, epoch: int) -> bool:
+        """Own the stream again."""
+        keys = [self._keys.source(stream_id), self._keys.watch(stream_id)]
+        return bool(call(self._client, "reclaim", keys, session, self._owner or session, epoch))
+
     def publish(
         self, entries: Sequence[InputEntry], *, previous: Mapping[str, int]
     ) -> list[Published]:
@@ -101,6 +106,7 @@ class RedisStreamLog:
             ]
             args += [
                 entry.session,
+                entry.epoch,
                 entry.entry_us,
                 previous.get(stream_id, UNKNOWN_PREVIOUS),
                 encode_input(entry),

@@ -28,6 +28,9 @@ class PublishAnswer(StrEnum):
     """The log is at its cap. Nothing was evicted; try again later."""
     FENCED = "fenced"
     """Another ingest session owns the stream now."""
+    FORGOTTEN = "forgotten"
+    """The log was rolled back to before this session. Its ingest worker claims the stream again, or
+    another takes it: try again later."""
     FOREIGN = "foreign"
     """A key of the stream holds something that is not ours."""
 
@@ -77,6 +80,14 @@ class StreamLog(Protocol):
 
         Returns:
             What its frames must carry; None while another worker holds the stream's lease.
+        """
+        ...
+
+    def reclaim(self, stream_id: str, *, session: str, epoch: int) -> bool:
+        """After a rollback to before it was opened: own the stream again, with epoch and all.
+
+        Returns:
+            False if its lease is another's by now.
         """
         ...
 

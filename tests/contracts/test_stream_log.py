@@ -6,6 +6,7 @@ import pytest
 
 from streamer.core.feature import FeatureChunk
 from streamer.transport.connection import Keys, connect
+from streamer.transport.lease import watch_leases
 from streamer.transport.memory import MemoryStreamLog
 from streamer.transport.redis import RedisInputReader, RedisStreamLog
 from streamer.transport.transport import PublishAnswer, Unreadable
@@ -108,8 +109,24 @@ def test_a_full_log_refuses_and_evicts_nothing(log, reader):
 def test_one_call_answers_for_each_stream(log, reader):
     log.open_source("two", session="s1")
     answers = publish(log, chunk("cam"), chunk("two"), chunk("stranger"))
-    assert answers == [PublishAnswer.ACCEPTED, PublishAnswer.ACCEPTED, PublishAnswer.FENCED]
+    assert answers == [PublishAnswer.ACCEPTED, PublishAnswer.ACCEPTED, PublishAnswer.FORGOTTEN]
     assert len(read(reader, "two")) == 1
+
+
+def test_a_log_that_forgot_a_session_says_so_until_it_is_claimed_again(log, reader):
+    assert publish(log, chunk(session="s2", epoch=2)) == [PublishAnswer.FORGOTTEN]
+    if hasattr(log, "_client"):
+        assert not log.reclaim("cam", session="s2", epoch=2)  # without the lease
+        watch_leases(log._client, keys=Keys(1)).acquire(["cam"], owner="s2", ttl_seconds=60)
+    assert log.reclaim("cam", session="s2", epoch=2)
+    assert publish(log, chunk(session="s2", epoch=2)) == [PublishAnswer.ACCEPTED]
+    assert publish(log, chunk(session="s1", first_seq=1)) == [PublishAnswer.FENCED]
+    assert log.open_source("cam", session="s2").epoch == 3
+
+
+def test_an_epoch_that_the_log_forgot_is_not_given_again(log):
+    assert log.open_source("cam", session="s1", at_least_epoch=7).epoch == 7
+    assert log.open_source("cam", session="s1", at_least_epoch=3).epoch == 8
 
 
 def test_a_new_epoch_knows_where_the_log_ends(log):
