@@ -39,6 +39,10 @@ format: $(VENV)/.dev ## Format the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+.PHONY: faults
+faults: $(VENV)/.dev test-packages ## Faults of every kind on real processes: SEEDS='1 2 3'
+	$(BIN)/python -m tests.faults.campaign $(if $(SEEDS),--seeds $(SEEDS)) $(FAULTS)
+
 .PHONY: bench
 bench: $(VENV)/.dev test-packages ## Measure the pipeline beside its bare parts, in one run
 	$(BIN)/python -m benchmarks.pipeline $(BENCH)

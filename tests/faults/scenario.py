@@ -61,6 +61,9 @@ MUTANTS = Path(__file__).parent / "mutants"
 PAUSE_SECONDS = (0.3, 1.5)
 """Between two disturbances."""
 
+LATER_SECONDS = (1.5, 2.2)
+"""The same where writes are undone: longer than what is undone reaches back."""
+
 _NEWS_SECONDS = 2.0
 """Until every worker has looked at the wanted sources again."""
 
@@ -383,6 +386,8 @@ def _play(scenario: Scenario, scene: Scene, clips: Path) -> list[str]:
         seconds=2 * scenario.seconds + DRAIN_SECONDS,
     )
     sources = [f"{CAMERA}{i}={path}#realtime" for i, path in enumerate(cameras)]
+    # A wish that is undone with the newest writes begins the stream again when it is made again.
+    pauses = LATER_SECONDS if ROLLBACKS & set(scenario.kinds) else PAUSE_SECONDS
     scene.proxy.hurt()
     begun, pause = time.monotonic(), threading.Event()
     kinds = [kind for kind in scenario.kinds if kind is not Disturbance.WIRE]
@@ -391,7 +396,7 @@ def _play(scenario: Scenario, scene: Scene, clips: Path) -> list[str]:
         known = len(sources) - len(cameras)
         sources += [f"{FILM}{i}={films[i]}" for i in range(known, due)]
         _want(scenario, scene, sources)
-        pause.wait(scene.random.uniform(*PAUSE_SECONDS))
+        pause.wait(scene.random.uniform(*pauses))
         if kinds:
             scene.disturb(scene.random.choice(kinds))
     return _want(scenario, scene, sources)
