@@ -177,9 +177,8 @@ class Pump:
         """A stream that stays silent may have been rolled back, or moved on without us."""
         if not stream_ids:
             return
-        for stream_id, stored in self._store.load(stream_ids).items():
-            known = self._checkpoints[stream_id].version
-            if isinstance(stored, StateError) or stored.version != known:
+        for stream_id, version in self._store.versions(stream_ids).items():
+            if version != self._checkpoints[stream_id].version:
                 self.drop([stream_id])
 
     def _take_up(self, stream_id: str, stored: Stored | StateError) -> None:

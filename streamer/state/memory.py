@@ -36,6 +36,10 @@ class MemoryCheckpointStore:
         """What is stored of each stream."""
         return {stream_id: self._load(stream_id) for stream_id in stream_ids}
 
+    def versions(self, stream_ids: Collection[str]) -> dict[str, bytes]:
+        """The stored version of each stream."""
+        return {stream_id: self._load(stream_id).version for stream_id in stream_ids}
+
     def attempt(self, attempts: Mapping[str, int]) -> None:
         """Note how often the next step of each stream has been begun."""
         self._attempts |= attempts

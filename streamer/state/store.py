@@ -66,6 +66,10 @@ class CheckpointStore(Protocol):
         """What is stored of each stream; an error for one whose key is not ours."""
         ...
 
+    def versions(self, stream_ids: Collection[str]) -> dict[str, bytes]:
+        """The stored version of each stream; empty where there is none."""
+        ...
+
     def attempt(self, attempts: Mapping[str, int]) -> None:
         """Before a step that may kill the worker: how often it has now been begun."""
         ...
