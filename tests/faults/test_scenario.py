@@ -59,7 +59,7 @@ def test_without_the_owner_check_alone_nothing_goes_wrong(fault_model, tmp_path,
         ("no_compare_and_set", (D.LOST,), "event"),
         ("events_and_state_apart", (D.WIRE,), "event"),
         ("identity_by_the_server", (D.LOST,), "id"),
-        ("no_resend_buffer", (D.LOST,), "film"),
+        ("no_resend_buffer", (D.LOST,), ""),  # holes, or other events than were seen live
     ],
 )
 def test_a_mutant_is_caught(mutant, kinds, died_of, fault_model, tmp_path, clips):
