@@ -19,8 +19,11 @@ POLL_SECONDS = 0.3
 
 
 PATIENCE_SECONDS = 2.5
-"""After an outage a worker takes nothing new for so long: a little more than workers that try
-again wait at most."""
+"""After an outage others count as there for so long: a little more than workers that try again wait
+at most."""
+
+MAX_PATIENCE_SECONDS = 10.0
+"""The same, of one outage after the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,14 @@ class Changes(Generic[Share]):
     lost: frozenset[Share] = frozenset()
 
 
+@dataclass(frozen=True, slots=True)
+class _Absence:
+    """Of one who was there before an outage and is not back: since when, and how long it counts."""
+
+    first: float
+    until: float
+
+
 class Shares(Generic[Share]):
     """Takes, renews and gives back leases. Called from the work loop: a hung worker loses its own.
 
@@ -45,6 +56,9 @@ class Shares(Generic[Share]):
     Every member computes the same owner of each share from the same list of members (highest
     random weight: Thaler and Ravishankar 1998), so that one that comes or goes moves only its own
     shares. While the lists differ, and until the one before lets go, the lease decides.
+
+    After an outage, Redis may know nobody any more, and somebody is the first to be back. Those who
+    were there before it count as there for a while: what is theirs moves only if they stay away.
 
     Args:
         roster: Who is there.
@@ -71,10 +85,10 @@ class Shares(Generic[Share]):
         self._until: dict[Share, float] = {}
         self._generations: dict[Share, int] = {}
         self._members = [member]
+        self._away: dict[str, _Absence] = {}
         self._wanted: set[Share] = set()
         self._looked_at: float | None = None
         self._doubtful = False
-        self._patient_until = 0.0
 
     @property
     def held(self) -> frozenset[Share]:
@@ -101,10 +115,15 @@ class Shares(Generic[Share]):
             return Changes(), frozenset(self._until.keys() - self._wanted)
         self._look(now)
         self._wanted = {share for share in shares if self._winner(share) == self._member}
-        missing = self._wanted - self._until.keys() if now >= self._patient_until else set()
+        missing = self._wanted - self._until.keys()
         asked = missing | (set(self._until) if self._doubtful else self._due(now))
         granted = (
-            self._leases.acquire(asked, owner=self._member, ttl_seconds=self._ttl_seconds)
+            self._leases.acquire(
+                asked,
+                owner=self._member,
+                ttl_seconds=self._ttl_seconds,
+                known={share: self._generations[share] for share in self._until},
+            )
             if asked
             else {}
         )
@@ -145,11 +164,21 @@ class Shares(Generic[Share]):
 
     def _look(self, now: float) -> None:
         """See who is there."""
-        if self._looked_at is not None and now - self._looked_at > self._ttl_seconds:
-            # Redis was away, or we were. The others may come back a little later than we: to take
-            # now what is theirs would move everything twice.
-            self._patient_until = now + PATIENCE_SECONDS
-        self._members = self._roster.join(self._member, ttl_seconds=self._ttl_seconds)
+        after_outage = self._doubtful or (
+            self._looked_at is not None and now - self._looked_at > self._ttl_seconds
+        )
+        there = set(self._roster.join(self._member, ttl_seconds=self._ttl_seconds))
+        if after_outage:
+            for member in set(self._members) - there:
+                first = self._away[member].first if member in self._away else now
+                until = min(now + PATIENCE_SECONDS, first + MAX_PATIENCE_SECONDS)
+                self._away[member] = _Absence(first, until)
+        self._away = {
+            member: absence
+            for member, absence in self._away.items()
+            if member not in there and now < absence.until
+        }
+        self._members = sorted(there | self._away.keys())
         self._looked_at = now
 
     def _due(self, now: float) -> set[Share]:

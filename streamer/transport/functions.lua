@@ -173,22 +173,24 @@ local function relieve(keys, args)
   return removed
 end
 
--- KEYS: lease hashes. ARGV: owner, ttl in ms.
--- Returns of each the generation, or 0 while another owner's lease lasts.
+-- KEYS: lease hashes. ARGV: owner, ttl in ms, and of each the generation the caller has had, or 0.
+-- Returns of each the generation, or 0 while another owner's lease lasts. A lease older than the
+-- caller's is one that Redis should not have any more: it has lost its newest writes.
 local function acquire(keys, args)
   local owner, ttl, now = args[1], tonumber(args[2]), now_ms()
   local answers = {}
   for i, key in ipairs(keys) do
     local stored = redis.call('HMGET', key, 'owner', 'expires_ms', 'generation', 'ttl_ms')
     local generation = tonumber(stored[3] or '0')
-    local mine, expires = stored[1] == owner, tonumber(stored[2] or '0')
+    local had, expires = tonumber(args[2 + i]), tonumber(stored[2] or '0')
+    local mine = stored[1] == owner or had > generation
     if stored[1] and not mine and expires > now then
       -- No lease lasts longer than its time. One that seems to: the clock was set back.
       local longest = now + tonumber(stored[4] or ttl)
       if expires > longest then redis.call('HSET', key, 'expires_ms', longest) end
       answers[i] = 0
     else
-      if not mine then generation = generation + 1 end
+      generation = mine and math.max(generation, had) or generation + 1
       redis.call('HSET', key, 'owner', owner, 'generation', generation,
         'expires_ms', now + ttl, 'ttl_ms', ttl)
       answers[i] = generation

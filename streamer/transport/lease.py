@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from collections.abc import Hashable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from streamer.transport.connection import Call, Keys, call, call_many
 
@@ -16,14 +17,32 @@ if TYPE_CHECKING:
 Share = TypeVar("Share", bound=Hashable)
 """A piece of the work: a partition, or a stream."""
 
+NOTHING_KNOWN: Mapping[Any, int] = MappingProxyType({})
+
 
 class Leases(Protocol[Share]):
     """Who may work on what. A lease ends by itself when it is not renewed."""
 
     def acquire(
-        self, shares: Collection[Share], *, owner: str, ttl_seconds: float
+        self,
+        shares: Collection[Share],
+        *,
+        owner: str,
+        ttl_seconds: float,
+        known: Mapping[Share, int] = NOTHING_KNOWN,
     ) -> dict[Share, int]:
-        """Take or renew leases. Returns the generation of each; those of others are missing."""
+        """Take or renew leases.
+
+        Args:
+            shares: What is asked for.
+            owner: Who asks.
+            ttl_seconds: How long they last.
+            known: Generations that the owner has. One that is newer than what is stored wins: the
+                store has lost its newest writes.
+
+        Returns:
+            The generation of each; those of others are missing.
+        """
         ...
 
     def release(self, shares: Collection[Share], *, owner: str) -> None:
@@ -64,12 +83,21 @@ class RedisLeases(Generic[Share]):
         self._partition_of = partition_of
 
     def acquire(
-        self, shares: Collection[Share], *, owner: str, ttl_seconds: float
+        self,
+        shares: Collection[Share],
+        *,
+        owner: str,
+        ttl_seconds: float,
+        known: Mapping[Share, int] = NOTHING_KNOWN,
     ) -> dict[Share, int]:
         """Take or renew leases."""
         groups = self._groups(shares)
         calls = [
-            Call("acquire", [self._key_of(share) for share in group], [owner, _ms(ttl_seconds)])
+            Call(
+                "acquire",
+                [self._key_of(share) for share in group],
+                [owner, _ms(ttl_seconds), *(known.get(share, 0) for share in group)],
+            )
             for group in groups
         ]
         return {

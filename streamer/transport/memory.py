@@ -11,7 +11,7 @@ import numpy as np
 
 from streamer.telemetry.observer import FramesSent
 from streamer.transport.codec import encode_input, read_entry
-from streamer.transport.lease import Share
+from streamer.transport.lease import NOTHING_KNOWN, Share
 from streamer.transport.transport import Opened, PublishAnswer, Published
 
 if TYPE_CHECKING:
@@ -121,17 +121,24 @@ class MemoryLeases(Generic[Share]):
         self._generations: Counter[Share] = Counter()
 
     def acquire(
-        self, shares: Collection[Share], *, owner: str, ttl_seconds: float
+        self,
+        shares: Collection[Share],
+        *,
+        owner: str,
+        ttl_seconds: float,
+        known: Mapping[Share, int] = NOTHING_KNOWN,
     ) -> dict[Share, int]:
         """Take or renew leases."""
         now = self._now_seconds()
         granted = {}
         for share in shares:
+            had = known.get(share, 0)
             holder, until = self._owners.get(share, (None, 0.0))
-            if holder not in (None, owner) and until > now:
+            mine = holder == owner or had > self._generations[share]
+            if holder is not None and not mine and until > now:
                 continue
-            if holder != owner:
-                self._generations[share] += 1
+            stored = self._generations[share]
+            self._generations[share] = max(stored, had) if mine else stored + 1
             self._owners[share] = (owner, now + ttl_seconds)
             granted[share] = self._generations[share]
         return granted

@@ -165,6 +165,16 @@ def test_one_owner_at_a_time(bench, owner):
     assert leases.acquire([0, 1], owner="b", ttl_seconds=60) == {0: 2}
 
 
+def test_a_lease_that_was_forgotten_is_its_last_owners(bench, owner):
+    """A handed it to B; Redis lost that, and shows A's again."""
+    leases = bench.leases
+    leases.acquire([0], owner="a", ttl_seconds=60)
+    assert leases.acquire([0], owner="b", ttl_seconds=60, known={0: 1}) == {}
+    assert leases.acquire([0], owner="b", ttl_seconds=60, known={0: 2}) == {0: 2}
+    assert leases.acquire([0], owner="a", ttl_seconds=60, known={0: 1}) == {}
+    assert leases.acquire([0], owner="b", ttl_seconds=60, known={0: 5}) == {0: 5}
+
+
 def test_an_expired_lease_is_taken_over(valkey):
     with open_client(valkey) as client:
         store = RedisCheckpointStore(client, keys=Keys(1))

@@ -32,7 +32,7 @@ from tests.faults.oracle import (
     fold_offline,
     timeless,
 )
-from tests.faults.plan import Plan
+from tests.faults.plan import Fault, Plan
 from tests.faults.proxy import FaultProxy
 from tests.faults.server import FaultyServer
 from tests.faults.subscriber import LiveSubscriber
@@ -86,6 +86,7 @@ class Scenario:
         settings: Further settings of all workers.
         retained: Whether the input log keeps what is committed; else it is read from the AOF. When
             memory is full nothing is kept, by design.
+        wire_faults: What goes wrong on the wire.
         ratios: How many calls of a function go wrong on the wire, where it is not the usual.
         mutants: What is broken on purpose in the workers; see `mutants/sitecustomize.py`.
         deaf: Whether the subscriber ignores `sequence`, a mutant too.
@@ -106,6 +107,7 @@ class Scenario:
     lease_seconds: float = 1.0
     settings: Mapping[str, object] = field(default_factory=dict)
     retained: bool = True
+    wire_faults: tuple[Fault, ...] = tuple(Fault)
     ratios: Mapping[str, float] = field(default_factory=dict)
     mutants: tuple[str, ...] = ()
     deaf: bool = False
@@ -162,7 +164,11 @@ def run(scenario: Scenario, model: FaultModel, folder: Path, *, clips: Path) -> 
         clips: Where clips are kept from run to run.
     """
     random = Random(scenario.seed)
-    plan = Plan(scenario.seed, ratio=0.02 if Disturbance.WIRE in scenario.kinds else 0.0)
+    plan = Plan(
+        scenario.seed,
+        ratio=0.02 if Disturbance.WIRE in scenario.kinds else 0.0,
+        kinds=scenario.wire_faults,
+    )
     plan.ratio_of |= {"open_source": 0.2, "release": 0.5} if plan.ratio else {}
     plan.ratio_of |= scenario.ratios
     folder.mkdir(parents=True, exist_ok=True)

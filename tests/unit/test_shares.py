@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 
 import pytest
@@ -42,6 +43,18 @@ class World:
                 if name not in frozen:
                     _, surplus = worker.turn(SHARES)
                     worker.release(surplus)
+
+    def save(self):
+        """What Redis knows."""
+        return copy.deepcopy((vars(self.roster), vars(self.leases)))
+
+    def roll_back(self, saved):
+        """Redis knows what it knew then, and everybody has lost the connection."""
+        roster, leases = copy.deepcopy(saved)
+        vars(self.roster).update(roster)
+        vars(self.leases).update(leases)
+        for worker in self.workers.values():
+            worker.doubt()
 
     def owners(self):
         """Who may act. A frozen one may think it holds what it has lost: its lease is another's."""
@@ -165,6 +178,52 @@ def test_after_an_outage_everybody_goes_on_with_his_own():
     world.run(5)
     assert world.owners() == before
     assert {world.leases.acquire([s], owner=before[s], ttl_seconds=5)[s] for s in SHARES} <= {1, 2}
+
+
+def test_after_a_short_outage_that_redis_forgot_the_first_one_back_takes_nothing():
+    """Shorter than a lease, but members and leases are as they were before there were any."""
+    world = World()
+    empty = world.save()
+    world.start("a", "b", "c")
+    world.run(3)
+    before = world.owners()
+    world.roll_back(empty)
+    for frozen in ("bc", "c", ""):  # they come back one after the other
+        world.run(0.7, frozen=frozen)
+    world.run(5)
+    assert world.owners() == before
+
+
+def test_one_that_stays_away_after_an_outage_is_waited_for_a_while_only():
+    world = World()
+    empty = world.save()
+    world.start("a", "b")
+    world.run(2)
+    world.roll_back(empty)
+    world.workers.pop("a")
+    for _ in range(8):  # an outage every second: patience has an end
+        world.workers["b"].doubt()
+        world.run(1)
+    assert set(world.owners()) < set(SHARES)
+    for _ in range(4):
+        world.workers["b"].doubt()
+        world.run(1)
+    assert set(world.owners()) == set(SHARES)
+
+
+def test_a_lease_that_was_handed_over_before_redis_lost_that_stays_with_its_new_owner():
+    world = World()
+    world.start("a")
+    world.run(1)
+    saved = world.save()
+    world.start("b")
+    world.run(1)
+    moved = world.workers["b"].held
+    assert moved
+    world.roll_back(saved)
+    world.run(5)
+    assert world.workers["b"].held == moved
+    assert {world.leases.owner(share) for share in moved} == {"b"}
 
 
 @pytest.mark.parametrize("ttl_seconds", [1.0, 5.0])
