@@ -32,7 +32,7 @@ from streamer.transport.frames import RedisFrameSender
 from streamer.transport.lease import RedisRoster, watch_leases
 from streamer.transport.pixels import InlinePixels, SharedMemoryPixels
 from streamer.transport.redis import RedisStreamLog
-from streamer.transport.registry import StreamRegistry, agree
+from streamer.transport.registry import StreamEntry, StreamRegistry, agree
 from streamer.transport.shm import sweep
 from workers.main import main
 
@@ -67,6 +67,7 @@ class IngestService:
         self._keys = Keys(settings.redis.partitions)
         self._bundle = Bundle.load(settings.bundle)
         self._desired: dict[str, bytes] = {}
+        self._removed: dict[str, StreamEntry] = {}
         self._watched: dict[str, _Watched] = {}
         self._unusable: dict[str, bytes] = {}
         self._reconciled_at = -RECONCILE_SECONDS
@@ -170,18 +171,21 @@ class IngestService:
         for stream_id, why in unreadable.items():
             self._observer.observe(InputRefused(stream_id, "registry", why))
         finished = self._registry.finished()
-        sources = {stream_id: bytes(entry.source) for stream_id, entry in desired.items()}
+        self._removed = {s: entry for s, entry in desired.items() if entry.removed}
+        sources = {s: bytes(e.source) for s, e in desired.items() if not e.removed}
         self._desired = {s: source for s, source in sources.items() if finished.get(s) != source}
 
     def _share(self) -> None:
         """Hold the leases of our cameras; start and stop these accordingly."""
-        changes, surplus = self._shares.turn(self._desired)
+        changes, surplus = self._shares.turn(self._desired.keys() | self._removed.keys())
         for stream_id in changes.lost & self._watched.keys():
             self._watched[stream_id].camera.abandon()
         held = self._shares.held
         for stream_id, watched in list(self._watched.items()):
             wanted = self._desired.get(stream_id)
-            if wanted is None:
+            if stream_id in self._removed:
+                watched.camera.end()
+            elif wanted is None:
                 watched.camera.stop()
             elif stream_id in surplus and not watched.camera.recorded:
                 watched.camera.abandon()  # a file is read to its end by whom it was begun
@@ -199,6 +203,8 @@ class IngestService:
             if watched.camera.abandoned:
                 # What is still on its way is of a life that is over: it must not be taken.
                 self._openings[stream_id] += 1
+            elif watched.camera.said_its_end and stream_id in self._removed:
+                self._registry.discard(stream_id, self._removed.pop(stream_id))
             self._epochs[stream_id] = watched.camera.epoch
             self._sender.forget(stream_id)
             del self._watched[stream_id]
@@ -208,8 +214,13 @@ class IngestService:
         if changes.gained or lost:
             num_held = len(self._shares.held)
             self._observer.observe(LeasesChanged("streams", len(changes.gained), lost, num_held))
-        for stream_id in (held & self._desired.keys()) - surplus - self._watched.keys():
+        new = held - surplus - self._watched.keys()
+        if new & self._removed.keys():
+            self._reconcile()  # who had it before may have said its end just before letting go
+        for stream_id in new & self._desired.keys():
             self._start(stream_id, self._desired[stream_id])
+        for stream_id in new & self._removed.keys():
+            self._start(stream_id, bytes(self._removed[stream_id].source))
 
     def _start(self, stream_id: str, source: bytes) -> None:
         try:
@@ -220,6 +231,8 @@ class IngestService:
                 self._observer.observe(InputRefused(stream_id, "source", str(error)))
             return
         camera = self._camera(spec)
+        if stream_id in self._removed:
+            camera.end()
         self._watched[stream_id] = _Watched(source, camera)
         camera.start()
 

@@ -241,7 +241,7 @@ class LocalPipeline:
         ours = {spec.stream_id for spec in self._specs}
         for stream_id, entry in registry.entries().items():
             if entry.run:  # of a run that crashed: its lock is ours now
-                registry.remove(stream_id)
+                registry.forget(stream_id)
         foreign = sorted(registry.entries().keys() - ours)
         if foreign:
             raise ConfigError(
@@ -262,7 +262,7 @@ class LocalPipeline:
     def _unregister(self, registry: StreamRegistry) -> None:
         with contextlib.suppress(TransportError):  # then the next run does it
             for spec in self._specs:
-                registry.remove(spec.stream_id)
+                registry.forget(spec.stream_id)  # its workers have said its end
 
     def _make_workers(self) -> list[list[Worker]]:
         settings = self._settings.model_dump()

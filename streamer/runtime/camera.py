@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from streamer.telemetry.observer import Observer
     from streamer.transport.transport import FrameSender, StreamLog
 
+_FINAL = (StreamStatus.ENDED, StreamStatus.FAILED)
+
 
 class Camera:
     """Reads one source in a thread of its own until stopped or, for a file, until its end.
@@ -66,6 +68,8 @@ class Camera:
         self._backoff = Backoff()
         self._stop = threading.Event()
         self._abandoned = threading.Event()
+        self._removed = threading.Event()
+        self._opened = False
         self._source: Source | None = None
         self._recorded = False
         self._live_since: Mark | None = None
@@ -105,6 +109,11 @@ class Camera:
         return over and not self._stop.is_set()
 
     @property
+    def said_its_end(self) -> bool:
+        """Whether the last word about the stream has been said, for whatever reason."""
+        return not self.running and not self.abandoned and self._status in _FINAL
+
+    @property
     def abandoned(self) -> bool:
         """Whether it ended, or ends, because the stream is another worker's."""
         return self._abandoned.is_set()
@@ -112,6 +121,11 @@ class Camera:
     def abandon(self) -> None:
         """Ask it to end without a word: the stream is another worker's."""
         self._abandoned.set()
+        self.stop()
+
+    def end(self) -> None:
+        """Ask it to end, and to say so: the stream was removed. Even if it never began here."""
+        self._removed.set()
         self.stop()
 
     def stop(self) -> None:
@@ -134,9 +148,19 @@ class Camera:
         except Exception as error:  # the thread's last line: a camera must not vanish silently
             self._logger.exception("camera failed", stream=self._stage.stream_id)
             self._change(StreamStatus.FAILED, "internal", f"{type(error).__name__}: {error}")
-        final = (StreamStatus.ENDED, StreamStatus.FAILED)
-        if self._stop.is_set() and not self._abandoned.is_set() and self._status not in final:
-            # What is open downstream gets its end.
+        if self._stop.is_set() and not self._abandoned.is_set() and self._status not in _FINAL:
+            self._say_the_end()
+
+    def _say_the_end(self) -> None:
+        """What is open downstream gets its end; of a removed stream even if another began it."""
+        while self._removed.is_set() and not self._opened and not self._abandoned.is_set():
+            try:
+                self._open_epoch()
+            except TransportError as error:
+                if not error.retryable:
+                    raise
+                self._abandoned.wait(self._backoff.next_seconds(ran_seconds=0.0))
+        if not self._abandoned.is_set():
             self._change(StreamStatus.ENDED, "stopped", "")
 
     def _open_again_and_again(self) -> None:
@@ -144,21 +168,8 @@ class Camera:
         while not self._stop.is_set():
             try:
                 if not fresh:
-                    opened = self._log.open_source(
-                        self._stage.stream_id,
-                        session=self._session,
-                        at_least_epoch=self._stage.epoch + 1,
-                    )
-                    if opened is None:
-                        self._abandoned.set()
-                        return  # another worker's by now
-                    if opened.abandoned:
-                        self._observer.observe(
-                            FramesDropped(
-                                self._stage.stream_id, DropReason.ABANDONED, opened.abandoned
-                            )
-                        )
-                    self._stage.begin_epoch(epoch=opened.epoch, last_us=opened.last_us)
+                    if not self._open_epoch():
+                        return
                     fresh = True
                 fresh = not self._play()
             except SourceError as error:
@@ -183,6 +194,21 @@ class Camera:
             else:
                 if self._status is StreamStatus.ENDED:
                     return
+
+    def _open_epoch(self) -> bool:
+        """Begin a new epoch. False, and abandoned, if the stream is another worker's by now."""
+        stream_id = self._stage.stream_id
+        opened = self._log.open_source(
+            stream_id, session=self._session, at_least_epoch=self._stage.epoch + 1
+        )
+        if opened is None:
+            self._abandoned.set()
+            return False
+        if opened.abandoned:
+            self._observer.observe(FramesDropped(stream_id, DropReason.ABANDONED, opened.abandoned))
+        self._stage.begin_epoch(epoch=opened.epoch, last_us=opened.last_us)
+        self._opened = True
+        return True
 
     def _play(self) -> bool:
         """Open the source and read it to its end. Returns whether it gave any frame."""

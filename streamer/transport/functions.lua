@@ -229,6 +229,12 @@ local function leave(keys, args)
   return redis.call('ZREM', keys[1], args[1])
 end
 
+-- KEYS[1] hash. ARGV: field, the value it is to have. Returns 1 if it had it, and is gone.
+local function discard(keys, args)
+  if redis.call('HGET', keys[1], args[1]) ~= args[2] then return 0 end
+  return redis.call('HDEL', keys[1], args[1])
+end
+
 -- Before a step that may kill the worker: how often it has been tried.
 -- KEYS: state hashes. ARGV: attempts of each. A commit sets them back.
 local function attempt(keys, args)
@@ -322,5 +328,6 @@ when_full('streamer_2_acquire', acquire)
 when_full('streamer_2_release', release)
 when_full('streamer_2_join', join)
 when_full('streamer_2_leave', leave)
+when_full('streamer_2_discard', discard)
 when_full('streamer_2_attempt', attempt)
 when_full('streamer_2_commit', commit)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from streamer.core.errors import ConfigError, TransportError
-from streamer.transport.connection import Keys, redis_errors
+from streamer.transport.connection import Keys, call, redis_errors
 
 if TYPE_CHECKING:
     import redis
@@ -21,11 +21,14 @@ class StreamEntry(msgspec.Struct, frozen=True, kw_only=True):
             which decides the stream's row in the temporal model's batches.
         source: JSON of the source, without credentials.
         run: Whether a `streamer run` wants it, for as long as it lives.
+        removed: Nobody wants it any more, but its end has not been said yet: some ingest worker
+            will, and discard the entry.
     """
 
     slot: int
     source: msgspec.Raw
     run: bool = False
+    removed: bool = False
 
 
 FORMAT = 1
@@ -137,7 +140,7 @@ class StreamRegistry:
         self._told: dict[str, bytes] = {}
 
     def read(self) -> tuple[dict[str, StreamEntry], dict[str, str]]:
-        """All desired sources by stream id; and what is wrong with entries that are not ours.
+        """All sources by stream id, removed ones too; and what is wrong with entries of others.
 
         A worker looks every second: what is wrong is told once.
         """
@@ -160,11 +163,7 @@ class StreamRegistry:
         Raises:
             TransportError: An entry is not one of ours.
         """
-        self._told.clear()
-        entries, unreadable = self.read()
-        if unreadable:
-            raise TransportError("; ".join(unreadable.values()), retryable=False)
-        return entries
+        return {s: entry for s, entry in self._all().items() if not entry.removed}
 
     def finished(self) -> dict[str, bytes]:
         """By stream, the source that was read to its end: a file is read once."""
@@ -179,17 +178,38 @@ class StreamRegistry:
 
     def put(self, stream_id: str, source: bytes, *, run: bool = False) -> None:
         """Want a source; one of that name is replaced and keeps its slot."""
-        entries = self.entries()
+        entries = self._all()
         taken = {entry.slot for entry in entries.values()}
         known = entries.get(stream_id)
         slot = known.slot if known else next(n for n in range(len(taken) + 1) if n not in taken)
-        value = msgspec.json.encode(StreamEntry(slot=slot, source=msgspec.Raw(source), run=run))
+        entry = StreamEntry(slot=slot, source=msgspec.Raw(source), run=run)
         with redis_errors("write stream"):
-            self._client.hset(self._key, stream_id, value)
+            self._client.hset(self._key, stream_id, msgspec.json.encode(entry))
             self._client.hdel(self._finished_key, stream_id)
 
     def remove(self, stream_id: str) -> None:
-        """No longer want a source."""
+        """No longer want a source. An ingest worker stops its camera and says its end."""
+        entry = self._all().get(stream_id)
+        if entry is None or stream_id in self.finished():
+            self.forget(stream_id)
+            return
+        removed = msgspec.structs.replace(entry, removed=True)
+        with redis_errors("remove stream"):
+            self._client.hset(self._key, stream_id, msgspec.json.encode(removed))
+
+    def discard(self, stream_id: str, entry: StreamEntry) -> None:
+        """The end of a removed stream has been said. One that is wanted again stays."""
+        call(self._client, "discard", [self._key], stream_id, msgspec.json.encode(entry))
+
+    def forget(self, stream_id: str) -> None:
+        """Nothing is to be known of a source any more, and nothing said."""
         with redis_errors("remove stream"):
             self._client.hdel(self._key, stream_id)
             self._client.hdel(self._finished_key, stream_id)
+
+    def _all(self) -> dict[str, StreamEntry]:
+        self._told.clear()
+        entries, unreadable = self.read()
+        if unreadable:
+            raise TransportError("; ".join(unreadable.values()), retryable=False)
+        return entries

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from streamer.core.event import EventType, decode_event
+from streamer.core.event import EventType, Status, decode_event
 from streamer.runtime.supervisor import Worker, WorkerFailed, child_environment
 from streamer.sources.grammar import expand_sources
 from streamer.transport.connection import Keys, connect
@@ -259,6 +259,25 @@ def test_sources_come_and_go_while_it_runs(farm):
     farm.wait_for(lambda: _states(farm, "one")[-1:] == ["ended"])
     assert _states(farm, "one") == ["connecting", "live", "ended"]
     assert "ended" not in _states(farm, "two")
+
+
+def test_a_source_removed_while_nobody_watches_it_still_gets_its_end(farm):
+    """Its worker is killed, and before another takes over the source is gone."""
+    farm.want("cam=synthetic:workcell?fps=10")
+    first, *_ = farm.start("ingest", "encoder", "temporal")
+    farm.wait_for(lambda: any(e.data.status is Status.CONFIRMED for e in _transitions(farm)))
+    first._process.kill()
+    farm.registry.remove("cam")
+    assert farm.registry.entries() == {}
+    farm.start("ingest")
+    farm.wait_for(lambda: _states(farm, "cam")[-1:] == ["ended"])
+    farm.wait_for(lambda: farm.registry.read() == ({}, {}))
+    assert _states(farm, "cam") == ["connecting", "live", "ended"]
+    assert _transitions(farm)[-1].data.label is None  # the phase was left
+
+
+def _transitions(farm):
+    return [e for e in farm.events() if e.type is EventType.PHASE_TRANSITION]
 
 
 def test_frames_can_travel_inside_redis(farm):
