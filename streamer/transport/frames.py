@@ -67,6 +67,29 @@ class _Queued:
     decode_seconds: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What the path says of one stream.
+
+    Attributes:
+        word: `accepted`, `gap`, `forgotten`, `fenced` or `foreign`.
+        last_us: Position of its last entry.
+        length: How many entries wait.
+        key: The foreign key, if there is one; then nothing is known of the path.
+    """
+
+    word: str
+    last_us: int = 0
+    length: int = 0
+    key: str = ""
+
+    @classmethod
+    def read(cls, word: bytes, last_or_key: bytes, length: int) -> _Answer:
+        if word == b"foreign":
+            return cls("foreign", key=last_or_key.decode())
+        return cls(word.decode(), int(last_or_key), length)
+
+
 class RedisFrameSender:
     """Ingest side. Cameras queue; the worker's loop moves what is queued in one round trip.
 
@@ -205,37 +228,35 @@ class RedisFrameSender:
         for entry in queued:
             entries[entry.stream_id].append(entry)
         answers = self._call(entries, self._last)
-        ours = [
-            s for s, (answer, *_) in answers.items() if answer == "forgotten" and self._reclaim(s)
-        ]
+        ours = [s for s, one in answers.items() if one.word == "forgotten" and self._reclaim(s)]
         if ours:
             answers |= self._call({s: entries[s] for s in ours}, self._last)
-        forgotten = {s: last for s, (answer, last, _) in answers.items() if answer == "gap"}
-        if forgotten:
+        gaps = {s: one.last_us for s, one in answers.items() if one.word == "gap"}
+        if gaps:
             # Redis has lost its newest entries. Those that are still here go again.
             again = {
-                stream_id: [e for e in self._sent[stream_id] if e.entry_us > int(last)]
+                stream_id: [e for e in self._sent[stream_id] if e.entry_us > last_us]
                 + entries[stream_id]
-                for stream_id, last in forgotten.items()
+                for stream_id, last_us in gaps.items()
             }
             answers |= self._call(again, {})
         refused: list[FramesRefused] = []
         lengths = {}
-        for stream_id, (answer, last, length) in answers.items():
-            lengths[stream_id] = length
+        for stream_id, answer in answers.items():
+            lengths[stream_id] = answer.length
             self._doubtful.discard(stream_id)
             self._evicted.pop(stream_id, None)
-            if answer == "accepted":
-                self._remember(stream_id, entries[stream_id], last_us=int(last))
+            if answer.word == "accepted":
+                self._remember(stream_id, entries[stream_id], last_us=answer.last_us)
             else:
                 frames = sum(entry.kind is not _Kind.NOTE for entry in entries[stream_id])
-                refused.append(FramesRefused(stream_id, answer, frames, last))
+                refused.append(FramesRefused(stream_id, answer.word, frames, answer.key))
         return lengths, refused
 
     def _call(
         self, entries: Mapping[str, Sequence[_Queued]], previous: Mapping[str, int]
-    ) -> dict[str, tuple[str, str, int]]:
-        """By stream: the answer, the position of the path's last entry, its length."""
+    ) -> dict[str, _Answer]:
+        """By stream, the answer."""
         groups: defaultdict[int, list[str]] = defaultdict(list)
         for stream_id in entries:
             groups[self._keys.partition(stream_id)].append(stream_id)
@@ -255,9 +276,9 @@ class RedisFrameSender:
             calls.append(Call("send", keys, args))
         answered = call_many(self._client, calls)
         return {
-            stream_id: (answer.decode(), last.decode(), int(length))
+            stream_id: _Answer.read(*answer)
             for streams, answers in zip(groups.values(), answered, strict=True)
-            for stream_id, (answer, last, length) in zip(streams, answers, strict=True)
+            for stream_id, answer in zip(streams, answers, strict=True)
         }
 
     def _remember(self, stream_id: str, entries: Sequence[_Queued], *, last_us: int) -> None:
