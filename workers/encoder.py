@@ -26,7 +26,7 @@ from streamer.telemetry.observer import (
     InputRefused,
 )
 from streamer.transport.connection import Keys, Threads, connect, reconnect
-from streamer.transport.frames import RedisFrameReceiver
+from streamer.transport.frame_receiver import RedisFrameReceiver
 from streamer.transport.pixels import PixelReader
 from streamer.transport.redis import RedisStreamLog
 from streamer.transport.registry import StreamRegistry, agree

@@ -28,7 +28,7 @@ from streamer.telemetry.observer import (
     LeasesChanged,
 )
 from streamer.transport.connection import Keys, connect, reconnect
-from streamer.transport.frames import RedisFrameSender
+from streamer.transport.frame_sender import RedisFrameSender
 from streamer.transport.lease import RedisRoster, watch_leases
 from streamer.transport.pixels import InlinePixels, SharedMemoryPixels
 from streamer.transport.redis import RedisStreamLog

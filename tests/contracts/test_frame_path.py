@@ -13,7 +13,8 @@ from streamer.core.feature import StatusNote
 from streamer.telemetry.observer import FramesRefused, FramesSent
 from streamer.transport.connection import Keys, connect
 from streamer.transport.embedded import EmbeddedValkey
-from streamer.transport.frames import RedisFrameReceiver, RedisFrameSender
+from streamer.transport.frame_receiver import RedisFrameReceiver
+from streamer.transport.frame_sender import RedisFrameSender
 from streamer.transport.memory import MemoryFramePath
 from streamer.transport.pixels import InlinePixels, PixelReader, SharedMemoryPixels
 from streamer.transport.redis import RedisStreamLog
