@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from streamer.core.errors import TransportError
 from streamer.core.feature import StatusNote
 from streamer.transport.codec import StampWire, decode_path_entry
-from streamer.transport.connection import Keys, read_entries, redis_errors
+from streamer.transport.connection import read_entries, redis_errors
 from streamer.transport.redis import raise_foreign
 from streamer.transport.transport import Unreadable
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import redis
 
     from streamer.core.frame import FrameStamp
+    from streamer.transport.keys import Keys
     from streamer.transport.pixels import PixelReader
     from streamer.transport.transport import FrameHandle
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from streamer.telemetry.observer import FramesRefused, FramesSent
 from streamer.transport.codec import encode_note, encode_stamp
-from streamer.transport.connection import Call, Keys, call_many
+from streamer.transport.connection import Call, call_many
 from streamer.transport.frame_queue import EntryKind, FrameQueue, QueuedEntry
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from streamer.core.feature import StatusNote
     from streamer.core.frame import Frame
+    from streamer.transport.keys import Keys
     from streamer.transport.pixels import PixelStore
 
 NUM_SLOTS = 8

@@ -11,10 +11,11 @@ import pytest
 from streamer.core.errors import TransportError
 from streamer.core.feature import StatusNote
 from streamer.telemetry.observer import FramesRefused, FramesSent
-from streamer.transport.connection import Keys, connect
+from streamer.transport.connection import connect
 from streamer.transport.embedded import EmbeddedValkey
 from streamer.transport.frame_receiver import RedisFrameReceiver
 from streamer.transport.frame_sender import RedisFrameSender
+from streamer.transport.keys import Keys
 from streamer.transport.memory import MemoryFramePath
 from streamer.transport.pixels import InlinePixels, PixelReader, SharedMemoryPixels
 from streamer.transport.redis import RedisStreamLog
