@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from streamer.core.clock import ClockSource
 from streamer.core.event import EndReason, GapPolicy, GapReason
 from streamer.core.feature import FeatureChunk, StatusNote, StreamStatus
-from streamer.core.ledger import Ledger
 from streamer.core.state import Checkpoint, DeadLetter, StreamState
-from streamer.stages.events import EventMaker, Occasion
+from streamer.stages.occasion import Occasion
 from streamer.transport.transport import Refusal, Unreadable
 
 if TYPE_CHECKING:
@@ -25,8 +23,10 @@ if TYPE_CHECKING:
 
     from streamer.core.clock import Mark
     from streamer.core.event import Event
+    from streamer.core.ledger import Ledger
     from streamer.models.bundle import Bundle
     from streamer.stages.decode import Decision, Decoder
+    from streamer.stages.events import EventMaker
     from streamer.transport.transport import LogEntry
 
 
@@ -71,7 +71,7 @@ class Fold:
         """Go to the next frame, doing what lies before it. False when there is none."""
         for chunk, t in self._frames:
             self.features_D = chunk.features[t]
-            self._occasion = self._at_frame(chunk, t)
+            self._occasion = Occasion.at_frame(chunk, t, taken=self.taken)
             self._bridge()
             return True
         return False
@@ -160,19 +160,9 @@ class Fold:
     def _refuse(self, entry: Unreadable) -> None:
         """State that an entry was left out. Frames missing by it are stated with the next one."""
         self._letters.append(DeadLetter(entry.position, entry.refusal, entry.reason, entry.payload))
-        state, at_ns = self.state, entry.position * 1000
-        self._occasion = Occasion(
-            stream_id=state.stream_id,
-            epoch=state.epoch,
-            seq=state.next_seq,
-            pts_seconds=state.last_pts_seconds,
-            captured_at_ns=at_ns,
-            received_at_ns=at_ns,
-            clock=ClockSource.HOST,
-            latency=Ledger(),
-        )
+        self._occasion = Occasion.before_next_frame(self.state, at_ns=entry.position * 1000)
         self._gap(
-            state.next_seq,
+            self.state.next_seq,
             0,
             0.0,
             GapPolicy.HOLD,
@@ -269,49 +259,11 @@ class Fold:
         self._occasion = occasion
 
     def _take_note(self, note: StatusNote) -> None:
-        self._occasion = self._at_note(note)
+        self._occasion = Occasion.at_note(note, self.state, taken=self.taken)
         if note.status in (StreamStatus.ENDED, StreamStatus.FAILED) and self.state.epoch:
             self._close(EndReason.STREAM_ENDED)
         event = self.maker.of_note(note, self._occasion, sequence=self.state.sequence)
         self._append(event)
-
-    def _at_note(self, note: StatusNote) -> Occasion:
-        state = self.state
-        same_epoch = note.epoch == state.epoch
-        return Occasion(
-            stream_id=note.stream_id,
-            epoch=note.epoch,
-            seq=state.next_seq if same_epoch else 0,
-            pts_seconds=state.last_pts_seconds if same_epoch else 0.0,
-            captured_at_ns=note.noted_at_ns,
-            received_at_ns=note.noted_at_ns,
-            clock=ClockSource.HOST,
-            latency=Ledger(
-                frame_wait_seconds=note.frame_wait_seconds,
-                feature_wait_seconds=self._waited(note.ready),
-            ),
-        )
-
-    def _at_frame(self, chunk: FeatureChunk, t: int) -> Occasion:
-        decode, frame_wait, encode = chunk.latency[t].tolist()
-        return Occasion(
-            stream_id=chunk.stream_id,
-            epoch=chunk.epoch,
-            seq=chunk.first_seq + t,
-            pts_seconds=float(chunk.pts_seconds[t]),
-            captured_at_ns=int(chunk.captured_at_ns[t]),
-            received_at_ns=int(chunk.received_at_ns[t]),
-            clock=chunk.clock,
-            latency=Ledger(
-                decode_seconds=decode,
-                frame_wait_seconds=frame_wait,
-                encode_seconds=encode,
-                feature_wait_seconds=self._waited(chunk.ready),
-            ),
-        )
-
-    def _waited(self, ready: Mark) -> float:
-        return self.taken.seconds_since(ready, otherwise=self.taken)
 
     def _say(self, decisions: Sequence[Decision]) -> None:
         for decision in decisions:
