@@ -7,7 +7,6 @@ came in.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +15,7 @@ from streamer.core.event import EndReason, GapPolicy, GapReason
 from streamer.core.feature import FeatureChunk, StatusNote, StreamStatus
 from streamer.core.state import Checkpoint, DeadLetter, StreamState
 from streamer.stages.occasion import Occasion
+from streamer.stages.version import next_version
 from streamer.transport.transport import Refusal, Unreadable
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from streamer.core.clock import Mark
     from streamer.core.event import Event
+    from streamer.core.feature import InputEntry
     from streamer.core.ledger import Ledger
     from streamer.models.bundle import Bundle
     from streamer.stages.decode import Decision, Decoder
@@ -108,54 +109,59 @@ class Fold:
 
     def _walk(self) -> Iterator[tuple[FeatureChunk, int]]:
         for entry in self.entries:
-            refused = entry if isinstance(entry, Unreadable) else self._misfit(entry)
+            judged = self._judge(entry)
             self._version = next_version(
                 self._version,
                 entry.position,
                 entry.payload,
                 self.bundle.model_id,
-                refusal="" if refused is None else refused.refusal,
+                refusal=judged.refusal if isinstance(judged, Unreadable) else "",
             )
-            if refused is not None:
-                self._refuse(refused)
-                continue
-            assert not isinstance(entry, Unreadable)
-            match entry.entry:
-                case StatusNote() as note:
-                    self._take_note(note)
-                case FeatureChunk() as chunk:
-                    for t in range(len(chunk)):
-                        yield chunk, t
+            match judged:
+                case Unreadable():
+                    self._refuse(judged)
+                case StatusNote():
+                    self._take_note(judged)
+                case FeatureChunk():
+                    for t in range(len(judged)):
+                        yield judged, t
 
-    def _misfit(self, entry: LogEntry) -> Unreadable | None:
-        """The entry as refused, if it can't be folded in here."""
-        item, state, config = entry.entry, self.state, self.bundle.config
-        why = ""
+    def _judge(self, entry: LogEntry | Unreadable) -> InputEntry | Unreadable:
+        """What an entry means; itself as refused, if it can't be folded in here."""
+        if isinstance(entry, Unreadable):
+            return entry
+        why = self._misfit(entry.entry)
+        if not why:
+            return entry.entry
+        stream_id = self.state.stream_id
+        return Unreadable(stream_id, entry.position, entry.payload, why, Refusal.MISFIT)
+
+    def _misfit(self, item: InputEntry) -> str:
+        """Why it can't be folded in here; empty if it can."""
+        state, config = self.state, self.bundle.config
         if item.stream_id != state.stream_id:
-            why = f"expected an entry of stream {state.stream_id}, found {item.stream_id}"
-        elif isinstance(item, StatusNote):
-            return None
-        elif item.encoder_id != config.encoder_id:
-            why = (
+            return f"expected an entry of stream {state.stream_id}, found {item.stream_id}"
+        if isinstance(item, StatusNote):
+            return ""
+        if item.encoder_id != config.encoder_id:
+            return (
                 f"bundle {config.name} expects features of encoder {config.encoder_id} "
                 f"({config.encoder}), found {item.encoder_id}; run the encoder the bundle was "
                 "trained with, or a bundle trained with this encoder"
             )
-        elif item.features.shape[1] != config.feature_dim:
-            why = (
+        if item.features.shape[1] != config.feature_dim:
+            return (
                 f"bundle {config.name} expects features of width {config.feature_dim}, found "
                 f"{item.features.shape[1]}"
             )
-        elif (item.epoch, item.first_seq) < (state.epoch, state.next_seq):
-            why = (
+        if (item.epoch, item.first_seq) < (state.epoch, state.next_seq):
+            return (
                 f"expected seq {state.next_seq} of epoch {state.epoch} or later, found seq "
                 f"{item.first_seq} of epoch {item.epoch}"
             )
-        elif not np.isfinite(item.features).all():
-            why = "expected finite features, found infinity or NaN"
-        if not why:
-            return None
-        return Unreadable(state.stream_id, entry.position, entry.payload, why, Refusal.MISFIT)
+        if not np.isfinite(item.features).all():
+            return "expected finite features, found infinity or NaN"
+        return ""
 
     def _refuse(self, entry: Unreadable) -> None:
         """State that an entry was left out. Frames missing by it are stated with the next one."""
@@ -274,22 +280,3 @@ class Fold:
     def _append(self, event: Event) -> None:
         self._events.append(event)
         self.state = replace(self.state, sequence=self.state.sequence + 1)
-
-
-def next_version(
-    version: bytes, position: int, payload: bytes, model_id: str, *, refusal: str = ""
-) -> bytes:
-    """The version after one more entry: a digest chain, so that it names the exact input.
-
-    Args:
-        version: The version before; empty at the start.
-        position: The entry's place in the input log.
-        payload: Its exact bytes.
-        model_id: Who folded it in.
-        refusal: Why it was left out instead.
-    """
-    digest = blake2b(version, digest_size=16, person=b"streamer-1")
-    digest.update(position.to_bytes(8, "big"))
-    digest.update(f"{model_id}\n{refusal}\n".encode())
-    digest.update(payload)
-    return digest.digest()

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from streamer.core.event import EndReason, GapPolicy, GapReason
 from streamer.core.state import Checkpoint, Commit, DeadLetter
 from streamer.stages.events import EventMaker
-from streamer.stages.fold import next_version
 from streamer.stages.occasion import Occasion
+from streamer.stages.version import next_version
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
