@@ -26,8 +26,9 @@ from streamer.runtime.outbox import Outbox
 from streamer.stages.temporal import TemporalStage
 from streamer.state.redis import RedisCheckpointStore
 from streamer.telemetry.observer import Observers
-from streamer.transport.connection import Keys, Threads, connect
+from streamer.transport.connection import Threads, connect
 from streamer.transport.embedded import EmbeddedValkey
+from streamer.transport.keys import Keys
 from streamer.transport.lease import partition_leases
 from streamer.transport.redis import RedisInputReader, RedisStreamLog
 

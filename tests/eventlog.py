@@ -23,7 +23,7 @@ from streamer.core.event import (
 )
 from streamer.core.feature import StreamStatus
 from streamer.core.ledger import Ledger
-from streamer.transport.connection import Keys
+from streamer.transport.keys import Keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

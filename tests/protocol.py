@@ -23,7 +23,7 @@ from streamer.runtime.pump import Pump, PumpOptions
 from streamer.stages.temporal import TemporalStage
 from streamer.state.redis import RedisCheckpointStore, Retention
 from streamer.transport.codec import encode_input, encode_state, read_entry
-from streamer.transport.connection import Keys
+from streamer.transport.keys import Keys
 from streamer.transport.lease import partition_leases, watch_leases
 from streamer.transport.redis import RedisInputReader, RedisStreamLog
 from streamer.transport.transport import LogEntry, PublishAnswer

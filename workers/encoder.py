@@ -25,8 +25,9 @@ from streamer.telemetry.observer import (
     FramesDropped,
     InputRefused,
 )
-from streamer.transport.connection import Keys, Threads, connect, reconnect
-from streamer.transport.frames import RedisFrameReceiver
+from streamer.transport.connection import Threads, connect, reconnect
+from streamer.transport.frame_receiver import RedisFrameReceiver
+from streamer.transport.keys import Keys
 from streamer.transport.pixels import PixelReader
 from streamer.transport.redis import RedisStreamLog
 from streamer.transport.registry import StreamRegistry, agree

@@ -27,8 +27,9 @@ from streamer.telemetry.observer import (
     InputRefused,
     LeasesChanged,
 )
-from streamer.transport.connection import Keys, connect, reconnect
-from streamer.transport.frames import RedisFrameSender
+from streamer.transport.connection import connect, reconnect
+from streamer.transport.frame_sender import RedisFrameSender
+from streamer.transport.keys import Keys
 from streamer.transport.lease import RedisRoster, watch_leases
 from streamer.transport.pixels import InlinePixels, SharedMemoryPixels
 from streamer.transport.redis import RedisStreamLog

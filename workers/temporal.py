@@ -17,7 +17,8 @@ from streamer.runtime.shares import Shares
 from streamer.stages.temporal import TemporalStage
 from streamer.state.redis import RedisCheckpointStore, Retention
 from streamer.telemetry.observer import InputRefused, LeasesChanged
-from streamer.transport.connection import Keys, Threads, connect, reconnect
+from streamer.transport.connection import Threads, connect, reconnect
+from streamer.transport.keys import Keys
 from streamer.transport.lease import RedisRoster, partition_leases
 from streamer.transport.redis import RedisInputReader
 from streamer.transport.registry import ModelEntry, ModelRegistry, StreamRegistry, agree

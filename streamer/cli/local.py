@@ -21,8 +21,9 @@ from streamer.runtime.supervisor import (
     child_environment,
     stop_in_order,
 )
-from streamer.transport.connection import Keys, connect, redis_errors
+from streamer.transport.connection import connect, redis_errors
 from streamer.transport.embedded import EmbeddedValkey
+from streamer.transport.keys import Keys
 from streamer.transport.registry import StreamRegistry, agree
 from streamer.transport.rundir import RunDirectory
 from streamer.transport.shm import sweep

@@ -26,7 +26,8 @@ from streamer.runtime.verify import Comparison
 from streamer.runtime.verify import verify as compare
 from streamer.stages.temporal import TemporalStage
 from streamer.state.history import RedisHistory
-from streamer.transport.connection import Keys, connect_to_read
+from streamer.transport.connection import connect_to_read
+from streamer.transport.keys import Keys
 from streamer.transport.registry import read_install
 
 if TYPE_CHECKING:

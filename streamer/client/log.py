@@ -9,7 +9,8 @@ from streamer.client.cursor import EntryId
 from streamer.client.gap import LogRange
 from streamer.core.errors import TransportError
 from streamer.transport.cluster import ClusterClient, read_streams
-from streamer.transport.connection import Keys, redis_errors, translated
+from streamer.transport.connection import redis_errors, translated
+from streamer.transport.keys import Keys
 from streamer.transport.registry import read_install
 
 if TYPE_CHECKING:

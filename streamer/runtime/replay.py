@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from streamer.core.clock import Mark
 from streamer.core.errors import ConfigError, StateError
 from streamer.core.event import rfc3339
-from streamer.stages.fold import next_version
+from streamer.stages.version import next_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

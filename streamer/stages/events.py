@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from streamer.core.event import (
@@ -27,37 +26,11 @@ from streamer.core.event import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from streamer.core.clock import ClockSource
     from streamer.core.event import EndReason, EventData
     from streamer.core.feature import StatusNote
-    from streamer.core.ledger import Ledger
     from streamer.core.state import OpenSegment, StreamState
     from streamer.stages.decode import Decision, Moment
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Occasion:
-    """The frame or note at which events are made.
-
-    Attributes:
-        stream_id: The camera.
-        epoch: The opening of the source.
-        seq: The deciding frame.
-        pts_seconds: Its presentation time.
-        captured_at_ns: UTC.
-        received_at_ns: UTC.
-        clock: What the capture time is taken from.
-        latency: The ledger so far.
-    """
-
-    stream_id: str
-    epoch: int
-    seq: int
-    pts_seconds: float
-    captured_at_ns: int
-    received_at_ns: int
-    clock: ClockSource
-    latency: Ledger
+    from streamer.stages.occasion import Occasion
 
 
 class EventMaker:

@@ -7,17 +7,15 @@ came in.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from streamer.core.clock import ClockSource
 from streamer.core.event import EndReason, GapPolicy, GapReason
 from streamer.core.feature import FeatureChunk, StatusNote, StreamStatus
-from streamer.core.ledger import Ledger
 from streamer.core.state import Checkpoint, DeadLetter, StreamState
-from streamer.stages.events import EventMaker, Occasion
+from streamer.stages.occasion import Occasion
+from streamer.stages.version import next_version
 from streamer.transport.transport import Refusal, Unreadable
 
 if TYPE_CHECKING:
@@ -25,8 +23,11 @@ if TYPE_CHECKING:
 
     from streamer.core.clock import Mark
     from streamer.core.event import Event
+    from streamer.core.feature import InputEntry
+    from streamer.core.ledger import Ledger
     from streamer.models.bundle import Bundle
     from streamer.stages.decode import Decision, Decoder
+    from streamer.stages.events import EventMaker
     from streamer.transport.transport import LogEntry
 
 
@@ -71,7 +72,7 @@ class Fold:
         """Go to the next frame, doing what lies before it. False when there is none."""
         for chunk, t in self._frames:
             self.features_D = chunk.features[t]
-            self._occasion = self._at_frame(chunk, t)
+            self._occasion = Occasion.at_frame(chunk, t, taken=self.taken)
             self._bridge()
             return True
         return False
@@ -108,71 +109,66 @@ class Fold:
 
     def _walk(self) -> Iterator[tuple[FeatureChunk, int]]:
         for entry in self.entries:
-            refused = entry if isinstance(entry, Unreadable) else self._misfit(entry)
+            judged = self._judge(entry)
             self._version = next_version(
                 self._version,
                 entry.position,
                 entry.payload,
                 self.bundle.model_id,
-                refusal="" if refused is None else refused.refusal,
+                refusal=judged.refusal if isinstance(judged, Unreadable) else "",
             )
-            if refused is not None:
-                self._refuse(refused)
-                continue
-            assert not isinstance(entry, Unreadable)
-            match entry.entry:
-                case StatusNote() as note:
-                    self._take_note(note)
-                case FeatureChunk() as chunk:
-                    for t in range(len(chunk)):
-                        yield chunk, t
+            match judged:
+                case Unreadable():
+                    self._refuse(judged)
+                case StatusNote():
+                    self._take_note(judged)
+                case FeatureChunk():
+                    for t in range(len(judged)):
+                        yield judged, t
 
-    def _misfit(self, entry: LogEntry) -> Unreadable | None:
-        """The entry as refused, if it can't be folded in here."""
-        item, state, config = entry.entry, self.state, self.bundle.config
-        why = ""
+    def _judge(self, entry: LogEntry | Unreadable) -> InputEntry | Unreadable:
+        """What an entry means; itself as refused, if it can't be folded in here."""
+        if isinstance(entry, Unreadable):
+            return entry
+        why = self._misfit(entry.entry)
+        if not why:
+            return entry.entry
+        stream_id = self.state.stream_id
+        return Unreadable(stream_id, entry.position, entry.payload, why, Refusal.MISFIT)
+
+    def _misfit(self, item: InputEntry) -> str:
+        """Why it can't be folded in here; empty if it can."""
+        state, config = self.state, self.bundle.config
         if item.stream_id != state.stream_id:
-            why = f"expected an entry of stream {state.stream_id}, found {item.stream_id}"
-        elif isinstance(item, StatusNote):
-            return None
-        elif item.encoder_id != config.encoder_id:
-            why = (
+            return f"expected an entry of stream {state.stream_id}, found {item.stream_id}"
+        if isinstance(item, StatusNote):
+            return ""
+        if item.encoder_id != config.encoder_id:
+            return (
                 f"bundle {config.name} expects features of encoder {config.encoder_id} "
                 f"({config.encoder}), found {item.encoder_id}; run the encoder the bundle was "
                 "trained with, or a bundle trained with this encoder"
             )
-        elif item.features.shape[1] != config.feature_dim:
-            why = (
+        if item.features.shape[1] != config.feature_dim:
+            return (
                 f"bundle {config.name} expects features of width {config.feature_dim}, found "
                 f"{item.features.shape[1]}"
             )
-        elif (item.epoch, item.first_seq) < (state.epoch, state.next_seq):
-            why = (
+        if (item.epoch, item.first_seq) < (state.epoch, state.next_seq):
+            return (
                 f"expected seq {state.next_seq} of epoch {state.epoch} or later, found seq "
                 f"{item.first_seq} of epoch {item.epoch}"
             )
-        elif not np.isfinite(item.features).all():
-            why = "expected finite features, found infinity or NaN"
-        if not why:
-            return None
-        return Unreadable(state.stream_id, entry.position, entry.payload, why, Refusal.MISFIT)
+        if not np.isfinite(item.features).all():
+            return "expected finite features, found infinity or NaN"
+        return ""
 
     def _refuse(self, entry: Unreadable) -> None:
         """State that an entry was left out. Frames missing by it are stated with the next one."""
         self._letters.append(DeadLetter(entry.position, entry.refusal, entry.reason, entry.payload))
-        state, at_ns = self.state, entry.position * 1000
-        self._occasion = Occasion(
-            stream_id=state.stream_id,
-            epoch=state.epoch,
-            seq=state.next_seq,
-            pts_seconds=state.last_pts_seconds,
-            captured_at_ns=at_ns,
-            received_at_ns=at_ns,
-            clock=ClockSource.HOST,
-            latency=Ledger(),
-        )
+        self._occasion = Occasion.before_next_frame(self.state, at_ns=entry.position * 1000)
         self._gap(
-            state.next_seq,
+            self.state.next_seq,
             0,
             0.0,
             GapPolicy.HOLD,
@@ -269,49 +265,11 @@ class Fold:
         self._occasion = occasion
 
     def _take_note(self, note: StatusNote) -> None:
-        self._occasion = self._at_note(note)
+        self._occasion = Occasion.at_note(note, self.state, taken=self.taken)
         if note.status in (StreamStatus.ENDED, StreamStatus.FAILED) and self.state.epoch:
             self._close(EndReason.STREAM_ENDED)
         event = self.maker.of_note(note, self._occasion, sequence=self.state.sequence)
         self._append(event)
-
-    def _at_note(self, note: StatusNote) -> Occasion:
-        state = self.state
-        same_epoch = note.epoch == state.epoch
-        return Occasion(
-            stream_id=note.stream_id,
-            epoch=note.epoch,
-            seq=state.next_seq if same_epoch else 0,
-            pts_seconds=state.last_pts_seconds if same_epoch else 0.0,
-            captured_at_ns=note.noted_at_ns,
-            received_at_ns=note.noted_at_ns,
-            clock=ClockSource.HOST,
-            latency=Ledger(
-                frame_wait_seconds=note.frame_wait_seconds,
-                feature_wait_seconds=self._waited(note.ready),
-            ),
-        )
-
-    def _at_frame(self, chunk: FeatureChunk, t: int) -> Occasion:
-        decode, frame_wait, encode = chunk.latency[t].tolist()
-        return Occasion(
-            stream_id=chunk.stream_id,
-            epoch=chunk.epoch,
-            seq=chunk.first_seq + t,
-            pts_seconds=float(chunk.pts_seconds[t]),
-            captured_at_ns=int(chunk.captured_at_ns[t]),
-            received_at_ns=int(chunk.received_at_ns[t]),
-            clock=chunk.clock,
-            latency=Ledger(
-                decode_seconds=decode,
-                frame_wait_seconds=frame_wait,
-                encode_seconds=encode,
-                feature_wait_seconds=self._waited(chunk.ready),
-            ),
-        )
-
-    def _waited(self, ready: Mark) -> float:
-        return self.taken.seconds_since(ready, otherwise=self.taken)
 
     def _say(self, decisions: Sequence[Decision]) -> None:
         for decision in decisions:
@@ -322,22 +280,3 @@ class Fold:
     def _append(self, event: Event) -> None:
         self._events.append(event)
         self.state = replace(self.state, sequence=self.state.sequence + 1)
-
-
-def next_version(
-    version: bytes, position: int, payload: bytes, model_id: str, *, refusal: str = ""
-) -> bytes:
-    """The version after one more entry: a digest chain, so that it names the exact input.
-
-    Args:
-        version: The version before; empty at the start.
-        position: The entry's place in the input log.
-        payload: Its exact bytes.
-        model_id: Who folded it in.
-        refusal: Why it was left out instead.
-    """
-    digest = blake2b(version, digest_size=16, person=b"streamer-1")
-    digest.update(position.to_bytes(8, "big"))
-    digest.update(f"{model_id}\n{refusal}\n".encode())
-    digest.update(payload)
-    return digest.digest()

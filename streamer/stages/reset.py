@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from streamer.core.clock import ClockSource
 from streamer.core.event import EndReason, GapPolicy, GapReason
-from streamer.core.ledger import Ledger
 from streamer.core.state import Checkpoint, Commit, DeadLetter
-from streamer.stages.events import EventMaker, Occasion
-from streamer.stages.fold import next_version
+from streamer.stages.events import EventMaker
+from streamer.stages.occasion import Occasion
+from streamer.stages.version import next_version
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +39,7 @@ def change_model(
         now_ns: UTC.
     """
     old = before.state
-    occasion = _occasion(old, now_ns)
+    occasion = Occasion.before_next_frame(old, at_ns=now_ns)
     maker = EventMaker(
         phases=phases, actions=actions, model_id=old.model_id, encoder_id=old.encoder_id
     )
@@ -96,7 +95,7 @@ def lose_state(
     """
     state = replace(stage.initial(stream_id, row=row).state, sequence=sequence)
     event = stage.maker.of_gap(
-        _occasion(state, now_ns),
+        Occasion.before_next_frame(state, at_ns=now_ns),
         missing_from_seq=0,
         missing_frames=0,
         seconds=0.0,
@@ -125,16 +124,3 @@ def _commit(
         version=next_version(version, position, payload, state.model_id, refusal="reset"),
     )
     return Commit(expected=version, checkpoint=after, events=events, dead_letters=dead_letters)
-
-
-def _occasion(state: StreamState, now_ns: int) -> Occasion:
-    return Occasion(
-        stream_id=state.stream_id,
-        epoch=state.epoch,
-        seq=state.next_seq,
-        pts_seconds=state.last_pts_seconds,
-        captured_at_ns=now_ns,
-        received_at_ns=now_ns,
-        clock=ClockSource.HOST,
-        latency=Ledger(),
-    )

@@ -9,7 +9,7 @@ from streamer.core.errors import StateError, TransportError
 from streamer.state.redis import STORED_FIELDS, read_stored
 from streamer.state.store import Stored
 from streamer.transport.codec import read_entry
-from streamer.transport.connection import Keys, redis_errors
+from streamer.transport.connection import redis_errors
 from streamer.transport.transport import Refusal, Unreadable
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     import redis
 
+    from streamer.transport.keys import Keys
     from streamer.transport.transport import LogEntry
 
 EVENTS_PER_READ = 500

@@ -12,12 +12,13 @@ from streamer.core.errors import StateError
 from streamer.core.event import encode_event
 from streamer.state.store import CommitAnswer, Stored
 from streamer.transport.codec import decode_state, encode_state
-from streamer.transport.connection import Call, Keys, call_many, redis_errors
+from streamer.transport.connection import Call, call_many, redis_errors
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from streamer.core.state import Commit
+    from streamer.transport.keys import Keys
 
 STORED_FIELDS = ("version", "position", "sequence", "attempts", "state")
 """Of a state's hash, as `read_stored` takes them."""

@@ -48,16 +48,17 @@ class FramesRefused:
 
     Attributes:
         stream_id: The camera.
-        answer: `fenced` (another ingest session owns the stream) or `foreign` (a key of the stream
-            holds something that is not ours).
+        answer: `fenced` (another ingest session owns the stream), `forgotten` (Redis has lost that
+            this one owns it, and it can't claim it again) or `foreign` (a key of the stream holds
+            something that is not ours).
         frames: How many frames are lost by it.
-        key: The foreign key.
+        key: The foreign key, if that is why.
     """
 
     stream_id: str
     answer: str
     frames: int
-    key: str
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 from enum import Enum, auto
-from functools import lru_cache
-from hashlib import blake2b
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +16,7 @@ from redis.retry import Retry
 from streamer.core.errors import ConfigError, MemoryFullError, TransportError
 from streamer.transport.cluster import ClusterClient, read_streams
 from streamer.transport.hosts import Hosts
+from streamer.transport.keys import Keys
 from streamer.transport.sentinel import sentinel_client
 
 if TYPE_CHECKING:
@@ -43,91 +42,6 @@ class Threads(Enum):
 
     ONE = auto()
     MANY = auto()
-
-
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """Names of all keys. One partition's share a hash tag, and so a slot."""
-
-    num_partitions: int = 1
-
-    @property
-    def streams(self) -> str:
-        """Hash of the desired sources."""
-        return "streamer:streams"
-
-    def partition(self, stream_id: str) -> int:
-        """blake2b(stream id) mod P."""
-        return _partition_of(stream_id, self.num_partitions)
-
-    @property
-    def install(self) -> str:
-        """Hash: what all who use this server must agree on."""
-        return "streamer:install"
-
-    @property
-    def finished(self) -> str:
-        """Hash: stream → the source that was read to its end."""
-        return "streamer:finished"
-
-    @property
-    def models(self) -> str:
-        """Hash: model id → its labels, of every model that ever made a state here."""
-        return "streamer:models"
-
-    def members(self, role: str) -> str:
-        """Sorted set: live workers of a role."""
-        return f"streamer:members:{role}"
-
-    def lease(self, partition: int) -> str:
-        """Hash: owner, generation, expiry by server time."""
-        return f"streamer:{{{partition}}}:lease"
-
-    def dead(self, partition: int) -> str:
-        """Stream: dead letters, what was refused for good."""
-        return f"streamer:{{{partition}}}:dead"
-
-    def watch(self, stream_id: str) -> str:
-        """Hash: the lease of the ingest worker that reads the source."""
-        return self._of(stream_id, "watch")
-
-    def anchors(self, stream_id: str) -> str:
-        """Stream: past states, from which the events after them can be recomputed."""
-        return self._of(stream_id, "anchors")
-
-    def events(self, partition: int) -> str:
-        """Stream of events: the public subscription."""
-        return f"streamer:{{{partition}}}:events"
-
-    def source(self, stream_id: str) -> str:
-        """Hash: session, epoch, last accepted position."""
-        return self._of(stream_id, "source")
-
-    def frames(self, stream_id: str) -> str:
-        """Stream: the frame path to the encoder."""
-        return self._of(stream_id, "frames")
-
-    def features(self, stream_id: str) -> str:
-        """Stream: the input log."""
-        return self._of(stream_id, "features")
-
-    def state(self, stream_id: str) -> str:
-        """Hash: version, position, state."""
-        return self._of(stream_id, "state")
-
-    def _of(self, stream_id: str, kind: str) -> str:
-        return _key_of(stream_id, kind, self.num_partitions)
-
-
-@lru_cache(maxsize=65_536)
-def _key_of(stream_id: str, kind: str, num_partitions: int) -> str:
-    # Asked for every stream at every turn.
-    return f"streamer:{{{_partition_of(stream_id, num_partitions)}}}:{kind}:{stream_id}"
-
-
-def _partition_of(stream_id: str, num_partitions: int) -> int:
-    digest = blake2b(stream_id.encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") % num_partitions
 
 
 def connect(url: str, *, threads: Threads = Threads.MANY) -> redis.Redis:

@@ -7,12 +7,14 @@ from collections.abc import Hashable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from streamer.transport.connection import Call, Keys, call, call_many
+from streamer.transport.connection import Call, call, call_many
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     import redis
+
+    from streamer.transport.keys import Keys
 
 Share = TypeVar("Share", bound=Hashable)
 """A piece of the work: a partition, or a stream."""

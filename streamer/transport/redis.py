@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamer.core.errors import ForeignKeysError, MemoryFullError, TransportError
 from streamer.transport.codec import encode_input, read_entry
-from streamer.transport.connection import Call, Keys, call, call_many, read_entries, redis_errors
+from streamer.transport.connection import Call, call, call_many, read_entries, redis_errors
 from streamer.transport.transport import Opened, PublishAnswer, Published
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import redis
 
     from streamer.core.feature import InputEntry
+    from streamer.transport.keys import Keys
     from streamer.transport.transport import LogEntry, Unreadable
 
 MAX_UNREAD_ENTRIES = 3_000

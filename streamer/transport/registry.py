@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from streamer.core.errors import ConfigError, TransportError
-from streamer.transport.connection import Keys, call, redis_errors
+from streamer.transport.connection import call, redis_errors
+from streamer.transport.keys import Keys
 
 if TYPE_CHECKING:
     import redis

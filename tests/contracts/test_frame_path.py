@@ -10,8 +10,12 @@ import pytest
 
 from streamer.core.errors import TransportError
 from streamer.core.feature import StatusNote
-from streamer.transport.connection import Keys, connect
-from streamer.transport.frames import RedisFrameReceiver, RedisFrameSender
+from streamer.telemetry.observer import FramesRefused, FramesSent
+from streamer.transport.connection import connect
+from streamer.transport.embedded import EmbeddedValkey
+from streamer.transport.frame_receiver import RedisFrameReceiver
+from streamer.transport.frame_sender import RedisFrameSender
+from streamer.transport.keys import Keys
 from streamer.transport.memory import MemoryFramePath
 from streamer.transport.pixels import InlinePixels, PixelReader, SharedMemoryPixels
 from streamer.transport.redis import RedisStreamLog
@@ -164,6 +168,27 @@ def test_a_paused_stream_stays_where_it_is(path):
     assert [handle.stamp.stream_id for handle in first] == ["two"]
     rest = receiver.receive(timeout_seconds=0.01)
     assert [handle.stamp.stream_id for handle in rest] == ["cam"]
+
+
+def test_a_refusal_names_a_key_only_if_it_is_foreign():
+    with EmbeddedValkey() as server:
+        client = connect(server.url)
+        keys = Keys()
+        log = RedisStreamLog(client, keys=keys)
+        log.open_source("cam", session="another")
+        log.open_source("two", session="s1")
+        client.set(keys.frames("two"), "not ours")
+        sender = RedisFrameSender(client, keys=keys, pixels=InlinePixels())
+        for stream_id in ("cam", "two"):
+            assert sender.send(frame(stream_id), wait=False)
+        sent, *refused = sender.flush(timeout_seconds=0.01)
+        assert isinstance(sent, FramesSent)
+        assert refused == [
+            FramesRefused("cam", "fenced", frames=1),
+            FramesRefused("two", "foreign", frames=1, key=keys.frames("two")),
+        ]
+        sender.close()
+        client.close()
 
 
 def test_a_wrong_shape_is_refused(tmp_path):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from streamer.core.feature import FeatureChunk
-from streamer.transport.connection import Keys, connect
+from streamer.transport.connection import connect
+from streamer.transport.keys import Keys
 from streamer.transport.lease import watch_leases
 from streamer.transport.memory import MemoryStreamLog
 from streamer.transport.redis import RedisInputReader, RedisStreamLog

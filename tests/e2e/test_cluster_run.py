@@ -9,7 +9,8 @@ import pytest
 
 from streamer.client import subscribe
 from streamer.core.event import decode_event
-from streamer.transport.connection import Keys, connect
+from streamer.transport.connection import connect
+from streamer.transport.keys import Keys
 from streamer.transport.registry import read_install
 
 NUM_STREAMS = 3

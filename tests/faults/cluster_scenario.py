@@ -9,7 +9,8 @@ from collections import Counter
 from random import Random
 from typing import TYPE_CHECKING
 
-from streamer.transport.connection import Keys, connect, reconnect
+from streamer.transport.connection import connect, reconnect
+from streamer.transport.keys import Keys
 from tests.cluster import EmbeddedCluster, slot_of
 from tests.faults.binaries import binary_of
 from tests.faults.clips import write_clips

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from streamer.transport.connection import Keys
+from streamer.transport.keys import Keys
 from tests.faults.poison import poison
 from tests.faults.proxy import FaultProxy
 

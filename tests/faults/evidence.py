@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import redis
 
-    from streamer.transport.connection import Keys
+    from streamer.transport.keys import Keys
 
 Entries = dict[str, list[LogEntry | Unreadable]]
 """The input log by stream."""

@@ -17,7 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from streamer.runtime.supervisor import Worker, WorkerFailed, child_environment, stop_in_order
 from streamer.sources.grammar import expand_sources
-from streamer.transport.connection import Keys, connect_to_read
+from streamer.transport.connection import connect_to_read
+from streamer.transport.keys import Keys
 from streamer.transport.registry import StreamRegistry
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import redis
 
-    from streamer.transport.connection import Keys
+    from streamer.transport.keys import Keys
 
 
 def poison(

@@ -16,7 +16,7 @@ import redis
 
 from streamer.core.event import StatusData, decode_event, encode_event
 from streamer.core.feature import FeatureChunk
-from streamer.transport.connection import Keys
+from streamer.transport.keys import Keys
 from streamer.transport.transport import LogEntry
 from tests.faults.binaries import binary_of
 from tests.faults.clips import write_clips

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from streamer.transport.connection import Keys
+from streamer.transport.keys import Keys
 from tests.faults.binaries import binary_of
 from tests.faults.clips import write_clips
 from tests.faults.evidence import collect, settled

@@ -18,7 +18,6 @@ from streamer.state.redis import RedisCheckpointStore, Retention
 from streamer.state.store import CommitAnswer
 from streamer.transport.connection import (
     Call,
-    Keys,
     call_many,
     connect,
     load_functions,
@@ -26,6 +25,7 @@ from streamer.transport.connection import (
     reconnect,
 )
 from streamer.transport.embedded import EmbeddedValkey
+from streamer.transport.keys import Keys
 from streamer.transport.lease import partition_leases
 from streamer.transport.redis import RedisInputReader, RedisStreamLog
 from streamer.transport.transport import PublishAnswer

@@ -22,8 +22,9 @@ from streamer.client.sse import parse_sse
 from streamer.core.config import GatewaySettings, RedisSettings, Settings
 from streamer.core.event import EventType
 from streamer.runtime.worker import EXIT_TRY_AGAIN, Ready
-from streamer.transport.connection import Keys, connect
+from streamer.transport.connection import connect
 from streamer.transport.embedded import EmbeddedValkey
+from streamer.transport.keys import Keys
 from streamer.transport.registry import StreamRegistry
 from tests.eventlog import append, log, make_event
 

@@ -24,8 +24,9 @@ from streamer.state.history import RedisHistory
 from streamer.state.redis import RedisCheckpointStore, Retention
 from streamer.telemetry.observer import Observers
 from streamer.transport.codec import decode_state, encode_state
-from streamer.transport.connection import Keys, connect, connect_to_read
+from streamer.transport.connection import connect, connect_to_read
 from streamer.transport.embedded import EmbeddedValkey
+from streamer.transport.keys import Keys
 from streamer.transport.lease import partition_leases
 from streamer.transport.redis import RedisInputReader, RedisStreamLog
 from streamer.transport.registry import ModelEntry, ModelRegistry

@@ -12,8 +12,9 @@ import pytest
 
 from streamer.client import HoleReason, subscribe
 from streamer.client.continuity import Continuity
-from streamer.transport.connection import Keys, connect
+from streamer.transport.connection import connect
 from streamer.transport.embedded import EmbeddedValkey
+from streamer.transport.keys import Keys
 from streamer.transport.registry import agree
 from tests.cluster import wait_for
 from tests.eventlog import append, fields_of, make_event

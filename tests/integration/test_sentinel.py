@@ -8,7 +8,8 @@ from urllib.parse import quote
 import pytest
 
 from streamer.core.errors import TransportError
-from streamer.transport.connection import Keys, Threads, call, connect, reconnect
+from streamer.transport.connection import Threads, call, connect, reconnect
+from streamer.transport.keys import Keys
 from tests.sentinel import PASSWORD, SERVICE, EmbeddedSentinel
 
 PATIENCE_SECONDS = 20.0

@@ -18,7 +18,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from streamer.core.event import EventType, Status, decode_event
 from streamer.runtime.supervisor import Worker, WorkerFailed, child_environment
 from streamer.sources.grammar import expand_sources
-from streamer.transport.connection import Keys, connect
+from streamer.transport.connection import connect
+from streamer.transport.keys import Keys
 from streamer.transport.registry import StreamRegistry
 from streamer.transport.shm import DIRECTORY, PREFIX
 

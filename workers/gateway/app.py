@@ -15,7 +15,8 @@ from streamer.client.cursor import Cursor, parse_since
 from streamer.client.filter import EventFilter
 from streamer.core.errors import TransportError
 from streamer.sources.credentials import redact
-from streamer.transport.connection import Keys, redis_errors
+from streamer.transport.connection import redis_errors
+from streamer.transport.keys import Keys
 from streamer.transport.registry import StreamEntry
 from workers.gateway.problem import answer_with_problems
 from workers.gateway.session import Session

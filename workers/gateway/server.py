@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from streamer.core.errors import ConfigError, StreamerError, TransportError
-from streamer.transport.connection import Keys, connect_to_read
+from streamer.transport.connection import connect_to_read
+from streamer.transport.keys import Keys
 from streamer.transport.registry import agree
 from workers.gateway.app import HEARTBEAT_SECONDS, build_app
 from workers.gateway.feed import Feed
