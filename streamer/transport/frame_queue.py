@@ -46,7 +46,7 @@ class FrameQueue:
         self._num_slots = num_slots
         self._changed = threading.Condition()
         self._entries: deque[QueuedEntry] = deque()
-        self._overtaken: Counter[str] = Counter()
+        self._overtaken: list[QueuedEntry] = []
         self._outstanding: Counter[str] = Counter()
         self._waiting: Counter[str] = Counter()
         self._closed = False
@@ -105,7 +105,9 @@ class FrameQueue:
             still_queued = Counter(entry.stream_id for entry in self._entries)
             for stream_id, length in lengths.items():
                 self._outstanding[stream_id] = length + still_queued[stream_id]
-            overtaken, self._overtaken = self._overtaken, Counter()
+            # One that was overtaken while it was being sent has arrived after all.
+            overtaken = Counter(e.stream_id for e in self._overtaken if e not in gone)
+            self._overtaken.clear()
             self._changed.notify_all()
         return overtaken
 
@@ -130,4 +132,4 @@ class FrameQueue:
         ]
         if len(own) >= self._num_slots:
             self._entries.remove(own[0])
-            self._overtaken[stream_id] += 1
+            self._overtaken.append(own[0])
