@@ -69,6 +69,8 @@ class IngestService:
         self._bundle = Bundle.load(settings.bundle)
         self._desired: dict[str, bytes] = {}
         self._removed: dict[str, StreamEntry] = {}
+        self._said: set[str] = set()
+        self._over: set[str] = set()
         self._watched: dict[str, _Watched] = {}
         self._unusable: dict[str, bytes] = {}
         self._reconciled_at = -RECONCILE_SECONDS
@@ -173,6 +175,7 @@ class IngestService:
             self._observer.observe(InputRefused(stream_id, "registry", why))
         finished = self._registry.finished()
         self._removed = {s: entry for s, entry in desired.items() if entry.removed}
+        self._over = {s for s in self._said if self._log.folded_in(s)}
         sources = {s: bytes(e.source) for s, e in desired.items() if not e.removed}
         self._desired = {s: source for s, source in sources.items() if finished.get(s) != source}
 
@@ -196,11 +199,14 @@ class IngestService:
                 continue
             # Only now may a successor begin: two threads would write one ring.
             self._flush(0.0)
+            if watched.camera.said_its_end and stream_id in self._removed.keys() - self._over:
+                self._said.add(stream_id)
+                continue  # until it is folded in, encoders and temporal workers are to look for it
             if watched.camera.finished:
                 self._registry.finish(stream_id, watched.source)
                 self._desired.pop(stream_id, None)
-            elif not watched.camera.abandoned and wanted == watched.source and stream_id in held:
-                continue  # it failed for good
+            elif watched.camera.failed and wanted == watched.source and stream_id in held:
+                continue  # for good
             if watched.camera.abandoned:
                 # What is still on its way is of a life that is over: it must not be taken.
                 self._openings[stream_id] += 1
@@ -208,6 +214,7 @@ class IngestService:
                 self._registry.discard(stream_id, self._removed.pop(stream_id))
             self._epochs[stream_id] = watched.camera.epoch
             self._sender.forget(stream_id)
+            self._said.discard(stream_id)
             del self._watched[stream_id]
         given_back = surplus - self._watched.keys()
         self._shares.release(given_back)

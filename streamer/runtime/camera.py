@@ -109,6 +109,11 @@ class Camera:
         return over and not self._stop.is_set()
 
     @property
+    def failed(self) -> bool:
+        """Whether it gave up on its source for good."""
+        return not self.running and not self.abandoned and self._status is StreamStatus.FAILED
+
+    @property
     def said_its_end(self) -> bool:
         """Whether the last word about the stream has been said, for whatever reason."""
         return not self.running and not self.abandoned and self._status in _FINAL

@@ -188,7 +188,8 @@ class RedisFrameSender:
         refused: list[FramesRefused] = []
         lengths = {}
         for stream_id, answer in answers.items():
-            lengths[stream_id] = answer.length
+            # Nobody waits for room in a path that is not ours any more.
+            lengths[stream_id] = answer.length if answer.word == "accepted" else 0
             self._doubtful.discard(stream_id)
             self._evicted.pop(stream_id, None)
             if answer.word == "accepted":

@@ -66,6 +66,13 @@ class RedisStreamLog:
         keys = [self._keys.source(stream_id), self._keys.watch(stream_id)]
         return bool(call(self._client, "reclaim", keys, session, self._owner or session, epoch))
 
+    def folded_in(self, stream_id: str) -> bool:
+        """Whether everything that was sent of a stream is in its state, notes too."""
+        with redis_errors("read positions"):
+            sent: Any = self._client.hget(self._keys.source(stream_id), "frame_us")
+            folded: Any = self._client.hget(self._keys.state(stream_id), "position")
+        return sent is None or int(folded or 0) >= int(sent)
+
     def publish(
         self, entries: Sequence[InputEntry], *, previous: Mapping[str, int]
     ) -> list[Published]:

@@ -22,6 +22,7 @@ from streamer.transport.connection import connect
 from streamer.transport.keys import Keys
 from streamer.transport.registry import StreamRegistry
 from streamer.transport.shm import DIRECTORY, PREFIX
+from workers.encoder import LINGER_SECONDS
 
 READY_SECONDS = 40
 
@@ -275,6 +276,28 @@ def test_a_source_removed_while_nobody_watches_it_still_gets_its_end(farm):
     farm.wait_for(lambda: farm.registry.read() == ({}, {}))
     assert _states(farm, "cam") == ["connecting", "live", "ended"]
     assert _transitions(farm)[-1].data.label is None  # the phase was left
+
+
+def test_a_source_removed_and_wanted_again_at_once_goes_on(farm):
+    farm.want("cam=synthetic:workcell?fps=10")
+    farm.start("ingest", "encoder", "temporal")
+    farm.wait_for(lambda: "live" in _states(farm, "cam"))
+    farm.registry.remove("cam")
+    farm.wait_for(lambda: _states(farm, "cam")[-1:] == ["ended"])
+    farm.want("cam=synthetic:workcell?fps=10")
+    farm.wait_for(lambda: _states(farm, "cam")[-1:] == ["live"])
+    assert _states(farm, "cam") == ["connecting", "live", "ended", "connecting", "live"]
+
+
+def test_an_encoder_that_was_blocked_meanwhile_still_hears_of_an_end(farm):
+    farm.want("cam=synthetic:workcell?fps=10")
+    _, encoder, _ = farm.start("ingest", "encoder", "temporal")
+    farm.wait_for(lambda: "live" in _states(farm, "cam"))
+    encoder._process.send_signal(signal.SIGSTOP)
+    farm.registry.remove("cam")
+    time.sleep(LINGER_SECONDS + 1)  # the time it would look for the stream after its removal
+    encoder._process.send_signal(signal.SIGCONT)
+    farm.wait_for(lambda: _states(farm, "cam")[-1:] == ["ended"])
 
 
 def _transitions(farm):
