@@ -12,10 +12,10 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from tests.faults.cluster_scenario import run_on_cluster
 from tests.faults.disturbances import Disturbance
 from tests.faults.model import write_model
-from tests.faults.scenario import Scenario, run
+from tests.faults.run import run
+from tests.faults.scenario import Scenario
 
 MAX_TOLD = 10
 """Mismatches told of one scenario."""
@@ -26,7 +26,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--faults", default="kill", help=",".join(Disturbance))
-    parser.add_argument("--cluster", action="store_true", help="on three masters: other faults")
+    parser.add_argument("--cluster", action="store_true", help="on three masters")
     parser.add_argument("--server", choices=("valkey", "redis"), default="valkey")
     parser.add_argument("--fsync", choices=("everysec", "always"), default="everysec")
     parser.add_argument("--seconds", type=float, default=20.0)
@@ -46,15 +46,15 @@ def main() -> int:
             seed=seed,
             kinds=tuple(map(Disturbance, options.faults.split(","))),
             server=options.server,
-            fsync=options.fsync,
+            fsync="always" if options.cluster else options.fsync,
+            cluster=options.cluster,
             seconds=options.seconds,
             workers=tuple(options.workers),
             partitions=options.partitions,
             settings=dict(pair.split("=", 1) for pair in options.set),
             mutants=tuple(filter(None, options.mutants.split(","))),
         )
-        stage = run_on_cluster if options.cluster else run
-        report = stage(scenario, model, folder / f"seed-{seed}", clips=folder / "clips")
+        report = run(scenario, model, folder / f"seed-{seed}", clips=folder / "clips")
         print(report, flush=True)
         for text in report.wrong[:MAX_TOLD]:
             print(f"     {text}")

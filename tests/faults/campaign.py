@@ -13,10 +13,10 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.faults.cluster_scenario import run_on_cluster
 from tests.faults.disturbances import Disturbance as D
 from tests.faults.model import write_model
-from tests.faults.scenario import Scenario, run
+from tests.faults.run import run
+from tests.faults.scenario import Scenario
 
 SEEDS = (1, 2, 3)
 MAX_TOLD = 10
@@ -41,7 +41,7 @@ FAMILIES = (
     Family((D.PROMOTE, D.DEADLY)),
     Family((D.MEMORY, D.DISK), server="redis"),
     Family((D.CLOCK, D.KILL)),
-    Family((), cluster=True),
+    Family((D.KILL, D.REDIS, D.MIGRATE), fsync="always", cluster=True),
 )
 
 
@@ -59,17 +59,17 @@ def main() -> int:
     for seed in options.seeds:
         for number, family in enumerate(FAMILIES):
             scenario = Scenario(
-                name="cluster" if family.cluster else ",".join(family.kinds),
+                name=",".join(family.kinds),
                 seed=seed,
                 kinds=family.kinds,
                 server=family.server,
                 fsync=family.fsync,
+                cluster=family.cluster,
                 seconds=options.seconds,
                 partitions=64 if family.cluster else 4,
             )
-            stage = run_on_cluster if family.cluster else run
             where = folder / f"seed-{seed}-{number}"
-            report = stage(scenario, model, where, clips=folder / "clips")
+            report = run(scenario, model, where, clips=folder / "clips")
             print(report, flush=True)
             for text in report.wrong[:MAX_TOLD]:
                 print(f"     {text}")

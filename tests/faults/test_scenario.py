@@ -6,7 +6,8 @@ import pytest
 
 from tests.faults.disturbances import Disturbance as D
 from tests.faults.plan import Fault
-from tests.faults.scenario import Scenario, run
+from tests.faults.run import run
+from tests.faults.scenario import Scenario
 
 MUTANT_SEEDS = (1, 2, 3)
 
