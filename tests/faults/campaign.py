@@ -41,7 +41,8 @@ FAMILIES = (
     Family((D.PROMOTE, D.DEADLY)),
     Family((D.MEMORY, D.DISK), server="redis"),
     Family((D.CLOCK, D.KILL)),
-    Family((D.KILL, D.REDIS, D.MIGRATE), fsync="always", cluster=True),
+    Family((D.KILL, D.STOP, D.WIRE, D.REDIS, D.MIGRATE), fsync="always", cluster=True),
+    Family((D.LOST, D.WIRE, D.MIGRATE), server="redis", fsync="always", cluster=True),
 )
 
 

@@ -8,7 +8,6 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from streamer.transport.connection import Keys
-from tests.cluster import EmbeddedCluster
 from tests.faults.accounts import books_of, judge_accounts
 from tests.faults.binaries import binary_of
 from tests.faults.clock import SkewedClock
@@ -122,8 +121,8 @@ def _servers(
 ) -> SingleServer | Masters:
     binary = binary_of(scenario.server)
     if scenario.cluster:
-        cluster = EmbeddedCluster(binary=binary, appendonly=True)
-        return Masters(cluster, keys=Keys(scenario.partitions), random=random)
+        keys = Keys(scenario.partitions)
+        return Masters(binary, folder, keys=keys, plan=plan, random=random)
     return SingleServer(
         FaultyServer(binary, folder / "primary", fsync=scenario.fsync),
         folder,
