@@ -40,7 +40,7 @@ FAMILIES = (
     Family((D.LOST, D.POISON)),
     Family((D.PROMOTE, D.DEADLY)),
     Family((D.MEMORY, D.DISK), server="redis"),
-    Family((D.CLOCK, D.KILL)),
+    Family((D.CLOCK, D.SERVER_CLOCK, D.KILL)),
     Family((D.KILL, D.STOP, D.WIRE, D.REDIS, D.MIGRATE), fsync="always", cluster=True),
     Family((D.LOST, D.WIRE, D.MIGRATE), server="redis", fsync="always", cluster=True),
 )

@@ -28,6 +28,8 @@ class Disturbance(StrEnum):
     DISK = "disk"
     CLOCK = "clock"
     """The UTC clock of workers jumps by ten minutes."""
+    SERVER_CLOCK = "server_clock"
+    """That of the server does: leases go by it."""
     POISON = "poison"
     """An entry in the input log that no worker can use."""
     DEADLY = "deadly"

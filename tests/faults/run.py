@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections import Counter
 from random import Random
 from typing import TYPE_CHECKING
@@ -123,12 +124,20 @@ def _servers(
     if scenario.cluster:
         keys = Keys(scenario.partitions)
         return Masters(binary, folder, keys=keys, plan=plan, random=random)
+    jumps = Disturbance.SERVER_CLOCK in scenario.kinds
+    clock = SkewedClock(folder / "server-clock") if jumps else None
     return SingleServer(
-        FaultyServer(binary, folder / "primary", fsync=scenario.fsync),
+        FaultyServer(
+            binary,
+            folder / "primary",
+            fsync=scenario.fsync,
+            environment=os.environ | clock.environment if clock else None,
+        ),
         folder,
         plan=plan,
         random=random,
         replicated=Disturbance.PROMOTE in scenario.kinds,
+        clock=clock,
     )
 
 

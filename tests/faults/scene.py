@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from streamer.transport.connection import Keys
+from tests.faults.clock import JUMPS_SECONDS
 from tests.faults.disturbances import Disturbance
 from tests.faults.poison import poison
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from tests.faults.clock import SkewedClock
     from tests.faults.farm import Farm
 
-JUMP_SECONDS = 600.0
 MAX_DEADLY = 2
 """Entries that kill, in one run."""
 
@@ -94,7 +94,7 @@ class Scene:
                 self._stop()
             case Disturbance.CLOCK:
                 assert self.clock is not None
-                self.clock.jump(self.random.choice((-JUMP_SECONDS, 0.0, JUMP_SECONDS)))
+                self.clock.jump(self.random.choice(JUMPS_SECONDS))
             case Disturbance.POISON | Disturbance.DEADLY:
                 done = self._poison(deadly=what is Disturbance.DEADLY)
             case _:

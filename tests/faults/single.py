@@ -6,6 +6,7 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING, Any, Self
 
+from tests.faults.clock import JUMPS_SECONDS
 from tests.faults.disturbances import Disturbance
 from tests.faults.proxy import FaultProxy
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     import redis
 
+    from tests.faults.clock import SkewedClock
     from tests.faults.plan import Plan
     from tests.faults.server import FaultyServer
 
@@ -28,15 +30,24 @@ class SingleServer:
         plan: What goes wrong on the wire.
         random: Decides.
         replicated: Whether there is a replica.
+        clock: That the server goes by, if it is to jump.
     """
 
     def __init__(
-        self, server: FaultyServer, folder: Path, *, plan: Plan, random: Random, replicated: bool
+        self,
+        server: FaultyServer,
+        folder: Path,
+        *,
+        plan: Plan,
+        random: Random,
+        replicated: bool = False,
+        clock: SkewedClock | None = None,
     ) -> None:
         self._server = server
         self._folder = folder
         self._random = random
         self._replicated = replicated
+        self._clock = clock
         self._replica: FaultyServer | None = None
         self._wire: FaultProxy | None = None
         self._proxy = FaultProxy(server.port, plan=plan)
@@ -98,6 +109,9 @@ class SingleServer:
                 self._server.free_disk()
                 if not self._server.running:  # as it does under `always`
                     self._server.restart()
+            case Disturbance.SERVER_CLOCK:
+                assert self._clock is not None
+                self._clock.jump(self._random.choice(JUMPS_SECONDS))
             case _:
                 raise ValueError(f"one server can't be disturbed by {what}")
         return True

@@ -40,6 +40,7 @@ def short(seed, *kinds, **changes):
         short(1, D.LOST, D.TORN),
         short(1, D.PROMOTE, D.DEADLY),
         short(1, D.MEMORY, D.DISK, D.CLOCK, server="redis"),
+        short(1, D.SERVER_CLOCK, D.KILL),
         short(1, D.KILL, D.WIRE, D.REDIS, D.MIGRATE, **CLUSTER),
         short(1, D.LOST, D.WIRE, server="redis", **CLUSTER),
     ],
