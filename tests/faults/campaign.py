@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.faults.disturbances import Disturbance as D
 from tests.faults.model import write_model
 from tests.faults.run import run
-from tests.faults.scenario import Scenario
+from tests.faults.scenario import SHORT_LOG, Scenario
 
 SEEDS = (1, 2, 3)
 MAX_TOLD = 10
@@ -30,11 +30,14 @@ class Family:
     server: str = "valkey"
     fsync: str = "everysec"
     cluster: bool = False
+    bounded: bool = False
+    """Whether the input log is as short as it can be; else it keeps everything."""
 
 
 FAMILIES = (
     Family((D.KILL, D.STOP)),
     Family((D.KILL, D.STOP, D.WIRE), server="redis"),
+    Family((D.KILL, D.STOP), bounded=True),
     Family((D.REDIS, D.WIRE), fsync="always"),
     Family((D.REDIS, D.TORN, D.LOST), server="redis"),
     Family((D.LOST, D.POISON)),
@@ -66,6 +69,8 @@ def main() -> int:
                 server=family.server,
                 fsync=family.fsync,
                 cluster=family.cluster,
+                retained=not family.bounded,
+                settings=SHORT_LOG if family.bounded else {},
                 seconds=options.seconds,
                 partitions=64 if family.cluster else 4,
             )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from streamer.transport.connection import Keys
 from tests.faults.accounts import books_of, judge_accounts
 from tests.faults.binaries import binary_of
+from tests.faults.bounds import Bounds
 from tests.faults.clock import SkewedClock
 from tests.faults.disturbances import ROLLBACKS, Disturbance
 from tests.faults.evidence import collect
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
 SUBSCRIBER_SECONDS = 10.0
 """Until the live subscriber has what the log has."""
 
-MAX_RSS_BYTES = 600e6
-"""Of any worker: about three times what one needs in calm."""
-
 
 def run(scenario: Scenario, model: FaultModel, folder: Path, *, clips: Path) -> Report:
     """Run it.
@@ -51,6 +49,7 @@ def run(scenario: Scenario, model: FaultModel, folder: Path, *, clips: Path) -> 
         clips: Where clips are kept from run to run.
     """
     random, keys, plan = Random(scenario.seed), Keys(scenario.partitions), _plan(scenario)
+    settings = settings_of(scenario, model)
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         servers = stack.enter_context(_servers(scenario, folder, plan=plan, random=random))
@@ -59,7 +58,7 @@ def run(scenario: Scenario, model: FaultModel, folder: Path, *, clips: Path) -> 
             Farm(
                 servers.url,
                 folder / "logs",
-                settings=settings_of(scenario, model),
+                settings=settings,
                 num_ingest=scenario.workers[0],
                 num_encoders=scenario.workers[1],
                 num_temporal=scenario.workers[2],
@@ -67,7 +66,7 @@ def run(scenario: Scenario, model: FaultModel, folder: Path, *, clips: Path) -> 
             )
         )
         scene = Scene(servers, farm, random, scenario.lease_seconds, clock, keys)
-        watch = stack.enter_context(Watch(scene))
+        watch = stack.enter_context(Watch(scene, Bounds.of(settings)))
         subscriber = stack.enter_context(LiveSubscriber(servers.url, deaf=scenario.deaf))
         streams = play(scenario, scene, clips)
         scene.heal()
@@ -83,7 +82,7 @@ def run(scenario: Scenario, model: FaultModel, folder: Path, *, clips: Path) -> 
     if not wrong:
         wrong += judge_subscriber(subscriber, evidence, scenario)
         wrong += _judge_books(scenario, books, evidence, scene)
-    wrong += _judge_memory(watch)
+    wrong += watch.judge(evidence)
     late = [f"{s}: not drained {DRAIN_SECONDS:g} s after healing: {w}" for s, w in waiting.items()]
     wire = {f"wire:{kind}:{name}": count for (kind, name), count in plan.counts.items()}
     return Report(
@@ -148,11 +147,3 @@ def _judge_books(
     if undone & set(scenario.kinds):
         return []  # frames that were counted come back
     return judge_accounts(books, evidence, scene.injected)
-
-
-def _judge_memory(watch: Watch) -> list[str]:
-    return [
-        f"{role}: {size / 1e6:.0f} MB of memory, expected at most {MAX_RSS_BYTES / 1e6:.0f}"
-        for role, size in watch.rss_bytes.items()
-        if size > MAX_RSS_BYTES
-    ]

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 MUTANTS = Path(__file__).parent / "mutants"
 
+SHORT_LOG = {"redis.replay_seconds": 1, "redis.max_unread_entries": 15}
+"""Settings of a run that does not retain its input: the encoder has to wait now and then."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
