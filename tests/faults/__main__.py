@@ -9,16 +9,13 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections import Counter
 from pathlib import Path
 
 from tests.faults.disturbances import Disturbance
 from tests.faults.model import write_model
 from tests.faults.run import run
 from tests.faults.scenario import Scenario
-
-MAX_TOLD = 10
-"""Mismatches told of one scenario."""
+from tests.faults.tally import Tally
 
 
 def main() -> int:
@@ -38,8 +35,7 @@ def main() -> int:
     options = parser.parse_args()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="streamer-faults-"))
     model = write_model(folder / "model")
-    total: Counter[str] = Counter()
-    failed = 0
+    tally = Tally()
     for seed in options.seeds:
         scenario = Scenario(
             name=options.faults,
@@ -55,17 +51,9 @@ def main() -> int:
             mutants=tuple(filter(None, options.mutants.split(","))),
         )
         report = run(scenario, model, folder / f"seed-{seed}", clips=folder / "clips")
-        print(report, flush=True)
-        for text in report.wrong[:MAX_TOLD]:
-            print(f"     {text}")
-        if len(report.wrong) > MAX_TOLD:
-            print(f"     and {len(report.wrong) - MAX_TOLD} more")
-        total += report.faults
-        failed += bool(report.wrong)
-    print(f"\n{len(options.seeds)} scenarios, {failed} failed; data and logs: {folder}")
-    for name, count in sorted(total.items()):
-        print(f"{count:6} {name}")
-    return 1 if failed else 0
+        print(*tally.add(report), sep="\n", flush=True)
+    print("", *tally.lines(), f"data and logs: {folder}", sep="\n")
+    return 1 if tally.failed else 0
 
 
 if __name__ == "__main__":
