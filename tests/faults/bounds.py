@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from streamer.core.config import IngestSettings, RedisSettings
-from streamer.transport.frames import NUM_NOTES
+from streamer.transport.frame_sender import NUM_NOTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
