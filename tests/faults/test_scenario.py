@@ -53,6 +53,10 @@ def test_whatever_goes_wrong_the_log_is_the_fold_of_its_input(
     report = run(scenario, fault_model, tmp_path, clips=clips)
     assert report.wrong == ()
     assert report.faults.total() >= 1
+    if D.POISON in scenario.kinds:
+        assert report.faults[D.POISON] >= 1
+    if D.DEADLY in scenario.kinds:
+        assert report.faults[D.DEADLY] >= 1
     assert report.num_events > 100
 
 
