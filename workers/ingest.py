@@ -140,6 +140,7 @@ class IngestService:
     def drain(self, *, deadline_seconds: float) -> None:
         """Stop the cameras; move on what they had queued."""
         deadline = time.monotonic() + deadline_seconds
+        finished = {s: w.source for s, w in self._watched.items() if w.camera.finished}
         for watched in self._watched.values():
             watched.camera.stop()
         while any(watched.camera.running for watched in self._watched.values()):
@@ -147,9 +148,8 @@ class IngestService:
                 break
             self._flush(0.02)
         self._flush(0.0)
-        for stream_id, watched in self._watched.items():
-            if watched.camera.finished:
-                self._registry.finish(stream_id, watched.source)
+        for stream_id, source in finished.items():
+            self._registry.finish(stream_id, source)
 
     def close(self) -> None:
         """Give the leases back, free shared memory and the connection."""

@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from streamer.core.event import EventType, Status, decode_event
 from streamer.runtime.supervisor import Worker, WorkerFailed, child_environment
 from streamer.sources.grammar import expand_sources
+from streamer.sources.recording import record
 from streamer.transport.connection import connect
 from streamer.transport.keys import Keys
 from streamer.transport.registry import StreamRegistry
@@ -171,7 +172,6 @@ def _still(worker, seen):
 
 
 def test_a_killed_temporal_worker_loses_nothing(farm, tmp_path):
-    from streamer.sources.recording import record
 
     clip = tmp_path / "clip.mp4"
     record(clip, seconds=15, seed=3, fps=10)
@@ -298,6 +298,28 @@ def test_an_encoder_that_was_blocked_meanwhile_still_hears_of_an_end(farm):
     time.sleep(LINGER_SECONDS + 1)  # the time it would look for the stream after its removal
     encoder._process.send_signal(signal.SIGCONT)
     farm.wait_for(lambda: _states(farm, "cam")[-1:] == ["ended"])
+
+
+def test_a_file_that_was_read_is_not_read_again_by_a_successor(farm, tmp_path):
+    """Nobody has folded it in yet when its worker stops."""
+    clip = tmp_path / "clip.mp4"
+    record(clip, seconds=3, seed=3, fps=10)
+    farm.want(f"cam={clip}")
+    first, _ = farm.start("ingest", "encoder")
+    source = Keys().source("cam")
+    farm.wait_for(lambda: _log_is_whole(farm, source))
+    first.terminate()
+    first.finish(deadline=time.monotonic() + 6)
+    farm.start("ingest", "temporal")
+    farm.wait_for(lambda: _states(farm, "cam")[-1:] == ["ended"])
+    assert farm.client.hget(source, "epoch") == b"1"
+    assert list(farm.registry.finished()) == ["cam"]
+
+
+def _log_is_whole(farm, source):
+    sent, logged = farm.client.hmget(source, "frame_us", "last_us")
+    last = farm.client.xrevrange(Keys().features("cam"), count=1)
+    return sent is not None and sent == logged and b"end_of_file" in last[0][1][b"e"]
 
 
 def _transitions(farm):
