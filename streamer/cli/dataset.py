@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from streamer.cli.progress import name_progress
+from streamer.cli.progress import clip_progress
 from streamer.core.errors import ConfigError
 from streamer.training.annotations.formats import FORMATS, import_annotations
 from streamer.training.annotations.imported import ImportOptions
@@ -94,7 +95,7 @@ def check(
     videos, variable frame rates, imbalance, and sources that are in two parts.
     """
     known = None if labels is None else read_known_labels(labels)
-    with name_progress() as progress:
+    with clip_progress() as progress:
         findings = check_dataset(path, known_labels=known, progress=progress)
     errors = sum(finding.severity is Severity.ERROR for finding in findings)
     if json:
@@ -102,7 +103,8 @@ def check(
     else:
         _print(findings)
         warnings = len(findings) - errors
-        print(f"{path}: {errors} errors, {warnings} warnings" if findings else f"{path}: ok")
+        counted = f"{_count(errors, 'error')}, {_count(warnings, 'warning')}"
+        print(f"{path}: {counted if findings else 'ok'}")
     if errors:
         raise typer.Exit(1)
 
@@ -112,9 +114,13 @@ def _summary(out: Path, imported: Imported) -> str:
     kinds = Counter(kind for _, kind in {(note.label, note.kind) for note in notes})
     splits = Counter(split for _, split in {(row.video, row.split) for row in imported.rows})
     parts = ", ".join(f"{count} {split}" for split, count in splits.items() if split)
-    classes = " and ".join(f"{count} {kind}s" for kind, count in sorted(kinds.items()))
-    videos = len({row.video for row in imported.rows})
-    return f"{out}: {len(notes)} rows of {videos} videos{parts and f' ({parts})'}, {classes}"
+    classes = " and ".join(_count(count, kind) for kind, count in sorted(kinds.items()))
+    videos = _count(len({row.video for row in imported.rows}), "video")
+    return f"{out}: {_count(len(notes), 'row')} of {videos}{parts and f' ({parts})'}, {classes}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _print(findings: Sequence[Finding]) -> None:
@@ -130,8 +136,9 @@ def _print(findings: Sequence[Finding]) -> None:
     for finding in findings:
         place = f"{finding.file.name}:{finding.line}" if finding.line else finding.file.name
         style = _STYLES[finding.severity]
-        table.add_row(finding.severity.value, place, finding.text, finding.advice, style=style)
-    console.print(table, markup=False)
+        cells = (finding.severity.value, place, finding.text, finding.advice)
+        table.add_row(*(Text(cell) for cell in cells), style=style)
+    console.print(table)
 
 
 def _as_object(finding: Finding) -> dict[str, object]:

@@ -19,8 +19,17 @@ NAME_WIDTH = 40
 @contextmanager
 def clip_progress() -> Iterator[Callable[[ClipProgress], None]]:
     """A bar over clips, with the name of the one at work and how much of it is done."""
-    with _bar(TextColumn("{task.fields[done]}")) as bar:
-        task = bar.add_task("features", total=None, done="")
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[done]}"),
+        TimeElapsedColumn(),
+    )
+    disable = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=disable) as bar:
+        task = bar.add_task("", total=None, done="")
 
         def show(progress: ClipProgress) -> None:
             minutes, seconds = divmod(round(progress.seconds), 60)
@@ -33,29 +42,3 @@ def clip_progress() -> Iterator[Callable[[ClipProgress], None]]:
             )
 
         yield show
-
-
-@contextmanager
-def name_progress(total: int | None = None) -> Iterator[Callable[[str], None]]:
-    """A bar over files."""
-    with _bar() as bar:
-        task = bar.add_task("", total=total)
-
-        def show(name: str) -> None:
-            bar.update(task, description=name[-NAME_WIDTH:], advance=1)
-
-        yield show
-
-
-def _bar(*columns: TextColumn) -> Progress:
-    console = Console(stderr=True)
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        *columns,
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from streamer.core.clock import Clock
     from streamer.training.dataset import Progress
-    from streamer.training.features import FeatureMaker
+    from streamer.training.features import TrackMaker
 
 TRAIN_SEEDS, VALIDATION_SEEDS, TEST_SEEDS = 10_000, 20_000, 30_000
 """First seed of each part. Demo and tests use small ones: they are unseen as well."""
@@ -24,7 +24,7 @@ def synthetic_dataset(
     *,
     num_seeds: int,
     minutes: float,
-    maker: FeatureMaker,
+    maker: TrackMaker,
     clock: Clock,
     progress: Callable[[Progress], None],
 ) -> Dataset:

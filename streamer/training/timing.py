@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
@@ -57,11 +57,12 @@ def read_timing(path: Path) -> VideoTiming:
                 raise ConfigError(f"{path}: expected a picture in it, found none")
             stream = container.streams.video[0]
             base = float(stream.time_base or 0)
-            pts = [packet.pts for packet in container.demux(stream) if packet.pts is not None]
+            stamps = [_stamp(packet) for packet in container.demux(stream)]
     except (av.error.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ConfigError(f"{path}: can't read the video ({reason})") from error
-    times = np.unique(np.array(pts, np.int64)) * base
+    known = [stamp for stamp in stamps if stamp is not None]
+    times = np.unique(np.array(known, np.int64)) * base
     if len(times) < 2 or base <= 0:
         raise ConfigError(
             f"{path}: expected frames with timestamps, found {len(times)}; re-encode it: "
@@ -77,3 +78,8 @@ def read_timing(path: Path) -> VideoTiming:
         longest_pause_seconds=float(distances.max()),
         odd_ratio=float(odd.mean()),
     )
+
+
+def _stamp(packet: av.Packet[Any]) -> int | None:
+    """When its frame is, in units of the stream; AVI says only when it is decoded."""
+    return packet.dts if packet.pts is None else packet.pts

@@ -39,7 +39,7 @@ def video_dataset(
         ConfigError: The table or a video is not usable, or there are too few. Found before any
             feature is made.
     """
-    recordings = read_checked(path)
+    recordings = read_checked(path, progress)
     clips = [VideoClip(recording.path, recording.notes) for recording in recordings]
     labels = find_labels({clip.path: clip.notes for clip in clips})
     examples = make_examples(clips, labels=labels, maker=maker, clock=clock, progress=progress)

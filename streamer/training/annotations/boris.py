@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from streamer.training.annotations.imported import Imported, ImportOptions
 
 MEDIA = ("Media file name", "Media file path", "Media file")
+NO_SUBJECT = "No focal subject"
+"""What the exports write where a project file has nothing."""
 STATUS = ("Status", "Behavior type")
 
 
@@ -78,7 +80,7 @@ def _add(
         start,
         _seconds(collector.path, line, row, end),
         place=f"line {line}",
-        track=row.get("Subject", ""),
+        track=row.get("Subject", "").replace(NO_SUBJECT, ""),
         group=row.get("Behavioral category", ""),
     )
 

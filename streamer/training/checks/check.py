@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from pathlib import Path
 
+    from streamer.training.dataset import Progress
     from streamer.training.recording import Recording
 
 
@@ -24,14 +25,14 @@ def check_dataset(
     path: Path,
     *,
     known_labels: Collection[str] | None = None,
-    progress: Callable[[str], None] = lambda name: None,
+    progress: Callable[[Progress], None] = lambda progress: None,
 ) -> list[Finding]:
     """Findings, errors first, else in the order of the checks.
 
     Args:
         path: The table of labels.
         known_labels: All that may occur; None: nobody said.
-        progress: Is told each video's name.
+        progress: Is told of each video that is looked at.
 
     Raises:
         ConfigError: The table can't be read at all.
@@ -46,13 +47,13 @@ def check_dataset(
     return sorted(findings, key=lambda finding: finding.severity is Severity.WARNING)
 
 
-def read_checked(path: Path) -> list[Recording]:
-    """The recordings of a table that training can start with.
+def read_checked(path: Path, progress: Callable[[Progress], None]) -> list[Recording]:
+    """The recordings of a table that training can start with. `progress`: see `check_dataset`.
 
     Raises:
         ConfigError: A finding stops it; the first is named with its file and row.
     """
-    findings = check_dataset(path)
+    findings = check_dataset(path, progress=progress)
     errors = [finding for finding in findings if finding.severity is Severity.ERROR]
     if errors:
         more = len(errors) - 1

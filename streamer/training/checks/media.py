@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from streamer.core.errors import ConfigError
 from streamer.training.checks.finding import Finding, Severity
+from streamer.training.dataset import Progress
 from streamer.training.feature_file import SUFFIX, read_feature_set, read_features
 from streamer.training.timing import read_timing
 
@@ -25,9 +26,9 @@ MIN_LABELLED_RATIO = 0.5
 
 
 def check_media(
-    table: Table, recordings: Sequence[Recording], progress: Callable[[str], None]
+    table: Table, recordings: Sequence[Recording], progress: Callable[[Progress], None]
 ) -> Iterator[Finding]:
-    """Findings in the files the rows name. `progress` is told each file's name."""
+    """Findings in the files the rows name. `progress` is told of each."""
     features: FeatureSet | None = None
     files = [recording for recording in recordings if recording.path.suffix == SUFFIX]
     if files:
@@ -48,8 +49,8 @@ def check_media(
                 advice="make a table of videos and one of feature files",
             )
             return
-    for recording in recordings:
-        progress(recording.path.name)
+    for index, recording in enumerate(recordings):
+        progress(Progress(recording.path.name, index=index, total=len(recordings), seconds=0.0))
         try:
             if features is None:
                 timing = read_timing(recording.path)
