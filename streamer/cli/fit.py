@@ -43,7 +43,7 @@ def fit(
         raise ConfigError("fit: expected one of --synthetic and --videos")
     _need_training_packages()
     from streamer.cli.progress import clip_progress
-    from streamer.models.encoders.registry import open_encoder
+    from streamer.models.encoders.registry import DEFAULT_NAME, open_encoder
     from streamer.runtime.clock import SystemClock
     from streamer.training.external import ExternalEncoder, ExternalTracks, find_feature_set
     from streamer.training.features import FeatureMaker, TrackMaker
@@ -60,6 +60,11 @@ def fit(
         opened = open_encoder(encoder)
         cache = features or out.parent / "features"
         maker = FeatureMaker(opened, analysis_fps=analysis_fps, cache=cache, clock=clock)
+    elif encoder != DEFAULT_NAME:
+        raise ConfigError(
+            f"fit: {videos} names features made elsewhere, so no encoder is needed; "
+            f"leave out --encoder {encoder}"
+        )
     else:
         opened = ExternalEncoder(made_elsewhere)
         analysis_fps = min(analysis_fps, made_elsewhere.fps)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from streamer.core.errors import ConfigError
 from streamer.training.annotations import BACKGROUND, Labels, Split, find_labels
 from streamer.training.checks.check import read_checked
 from streamer.training.dataset import Dataset, make_examples
@@ -49,7 +50,10 @@ def video_dataset(
             replace(example, phases_T=labels.targets(clip.notes, example.pts_T)[0])
             for clip, example in zip(clips, examples, strict=True)
         )
-    parts = deal(recordings, examples, labels=labels, seed=seed)
+    try:
+        parts = deal(recordings, examples, labels=labels, seed=seed)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
     train, validation, test = (parts[split] for split in Split)
     origin = (
         f"{len(train)} videos of `{path.name}`; {len(validation)} to validate, {len(test)} to test"

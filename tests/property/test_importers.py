@@ -65,7 +65,7 @@ def damaged(draw, whole: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(("name", "file"), SAMPLES, ids=lambda value: value.replace("/", "."))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_a_damaged_file_gives_rows_or_a_config_error(name, file, data):
     with TemporaryDirectory() as folder:
@@ -84,7 +84,7 @@ def test_a_damaged_file_gives_rows_or_a_config_error(name, file, data):
             assert 0 <= note.start_seconds < note.end_seconds < math.inf
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(data=st.data())
 def test_a_damaged_table_is_scanned_or_refused(data):
     whole = b"video,start,end,label,kind,split\na.mp4,0,1,x,phase,train\nb.mp4,0,1,y,,test\n"

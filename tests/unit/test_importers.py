@@ -43,6 +43,12 @@ def test_label_studio_counts_frames_from_one_and_rectangles_until_they_end(tmp_p
     assert imported.remarks == ("1 tasks have no annotation and were left out",)
 
 
+def test_label_studio_uploads_are_found_under_either_name(tmp_path):
+    path = exports.write_json(tmp_path / "export.json", exports.LABEL_STUDIO)
+    (tmp_path / "0123abcd-clip.mp4").touch()
+    assert take("label-studio", path)[0][0][0] == "0123abcd-clip.mp4"
+
+
 def test_label_studio_wants_a_rate_for_timelines_alone(tmp_path):
     tasks = copy.deepcopy(exports.LABEL_STUDIO[:1])
     del tasks[0]["annotations"][0]["result"][1]

@@ -9,6 +9,7 @@ rectangles (`framesCount` and `duration`), so it has to be given for timelines.
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -104,7 +105,7 @@ def import_label_studio(path: Path, options: ImportOptions) -> Imported:
 
 
 def _add_task(collector: RowCollector, task: _Task, annotation: _Annotation) -> None:
-    video = find_video(_video_name(collector, task), path=collector.path, options=collector.options)
+    video = _find(collector, _video_name(collector, task))
     fps = _fps(collector, task, annotation)
     for result in annotation.result:
         value = result.value
@@ -179,7 +180,13 @@ def _video_name(collector: RowCollector, task: _Task) -> str:
             f"{collector.path}: task {task.id}: expected a video in its data, found "
             f"{', '.join(sorted(texts)) or 'nothing'}"
         )
-    if "/upload/" in name:
-        folder, _, last = name.rpartition("/")
-        return f"{folder}/{UPLOAD_PREFIX.sub('', last)}"
     return name
+
+
+def _find(collector: RowCollector, name: str) -> Path:
+    """The video, as it was called before it was uploaded, or as Label Studio keeps it."""
+    video = find_video(name, path=collector.path, options=collector.options)
+    if "/upload/" not in name or os.path.isfile(video):  # noqa: PTH113 - never raises
+        return video
+    own = UPLOAD_PREFIX.sub("", video.name)
+    return find_video(own, path=collector.path, options=collector.options)

@@ -143,9 +143,11 @@ def _misspellings(table: Table) -> Iterator[Finding]:
             other
             for other in counts
             if other != label
-            and (other.casefold() == label.casefold() or _alike(other, label))
-            and (count < RARE_RATIO * counts[other] or other.casefold() == label.casefold())
             and (counts[other], other) > (count, label)
+            and (
+                other.casefold() == label.casefold()
+                or (count < RARE_RATIO * counts[other] and _alike(other, label))
+            )
         ]
         if others:
             yield Finding(
