@@ -68,7 +68,8 @@ def import_(
         fold=fold,
     )
     imported = import_annotations(format, path, options)
-    write_table(out, imported.rows)
+    rows = sorted(imported.rows, key=lambda row: (row.video, row.annotation.start_seconds))
+    write_table(out, rows)
     if imported.features_fps is not None and imported.feature_dim is not None:
         features = FeatureSet(
             name=path.resolve().name, feature_dim=imported.feature_dim, fps=imported.features_fps

@@ -127,6 +127,16 @@ def test_two_videos_are_too_few_and_so_are_two_sources(clips):
     assert ("error", "too-few", 0) in found(write(clips, good=rows))
 
 
+def test_a_split_needs_something_to_train_on_and_to_deal_out(clips):
+    rows = split_rows("train", "validation", "test", "test")
+    assert "too-few" not in {code for _, code, _ in found(write(clips, good=rows))}
+    rows = split_rows("train", "test", "test", "test")
+    assert ("error", "too-few", 0) in found(write(clips, good=rows))
+    rows = split_rows("test", "test", "test", "validation")
+    assert ("error", "too-few", 0) in found(write(clips, good=rows))
+    assert found(write(clips, good=rows), for_training=False) == []
+
+
 def test_training_is_refused_with_file_and_row(clips):
     path = write(clips, "0.mp4,1.95,9,work,,,,", "gone.mp4,0,1,wait,,,,")
     with pytest.raises(ConfigError, match=r"labels\.csv, line 18: .*1 more: streamer dataset"):

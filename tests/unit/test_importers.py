@@ -40,7 +40,7 @@ def test_label_studio_counts_frames_from_one_and_rectangles_until_they_end(tmp_p
         ("clip.mp4", "Alarm", "action", 2.5, 3.5, "sound"),
     ]
     assert imported.rows[0].video.parent == tmp_path
-    assert imported.remarks == ("1 tasks have no annotation and were left out",)
+    assert imported.remarks == ("tasks without an annotation, left out: 1",)
 
 
 def test_label_studio_uploads_are_found_under_either_name(tmp_path):
@@ -161,7 +161,7 @@ def test_a_boris_project_pairs_states_and_counts_on_over_its_files(tmp_path):
     assert rows == [*BORIS_ROWS, ("next.mp4", "sit", "phase", 1.0, 2.5, "subject1")]
     assert imported.remarks == (
         "observation 'live' is LIVE: left out",
-        "1 moments without a length were given 0.25 s",
+        "moments without a length: 1, each lasts 0.25 s now",
     )
 
 

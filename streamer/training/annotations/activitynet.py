@@ -77,9 +77,9 @@ def import_activitynet(path: Path, options: ImportOptions) -> Imported:
                 split=SUBSETS.get(video.subset.lower()),
             )
     if unlabelled:
-        collector.remarks.append(f"{unlabelled} videos have no labels and were left out")
+        collector.remarks.append(f"videos without labels, left out: {unlabelled}")
     if empty:
-        collector.remarks.append(f"{empty} segments have no length and were left out")
+        collector.remarks.append(f"segments without a length, left out: {empty}")
     return collector.finish()
 
 

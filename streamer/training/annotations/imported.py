@@ -138,8 +138,8 @@ class RowCollector:
             raise ConfigError(f"{self.path}: expected labelled stretches of time, found none")
         if self.num_points:
             self.remarks.append(
-                f"{self.num_points} moments without a length were given "
-                f"{self.options.point_seconds:g} s"
+                f"moments without a length: {self.num_points}, each lasts "
+                f"{self.options.point_seconds:g} s now"
             )
         return Imported(rows=tuple(self.rows), remarks=tuple(self.remarks))
 

@@ -100,7 +100,7 @@ def import_label_studio(path: Path, options: ImportOptions) -> Imported:
             collector.remarks.append(f"task {task.id}: took one of {len(done)} annotations")
         _add_task(collector, task, chosen)
     if unlabelled:
-        collector.remarks.append(f"{unlabelled} tasks have no annotation and were left out")
+        collector.remarks.append(f"tasks without an annotation, left out: {unlabelled}")
     return collector.finish()
 
 

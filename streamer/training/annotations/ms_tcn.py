@@ -72,7 +72,7 @@ def import_ms_tcn(path: Path, options: ImportOptions) -> Imported:
     kept = tuple(row for row in done.rows if row.split is not None)
     remarks = list(done.remarks)
     if left_out := len({row.video for row in done.rows}) - len({row.video for row in kept}):
-        remarks.append(f"{left_out} videos are in no part of split {options.fold}: left out")
+        remarks.append(f"videos in no part of split {options.fold}, left out: {left_out}")
     return Imported(
         rows=kept if splits else tuple(done.rows),
         remarks=tuple(remarks),

@@ -10,7 +10,7 @@ from streamer.training.annotations.table import scan_table
 from streamer.training.checks.finding import Finding, Severity
 from streamer.training.checks.media import check_media
 from streamer.training.checks.rows import check_rows
-from streamer.training.checks.splits import check_splits
+from streamer.training.checks.splits import check_splits, check_training
 from streamer.training.recording import group_rows
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def check_dataset(
     path: Path,
     *,
     known_labels: Collection[str] | None = None,
+    for_training: bool = True,
     progress: Callable[[Progress], None] = lambda progress: None,
 ) -> list[Finding]:
     """Findings, errors first, else in the order of the checks.
@@ -32,6 +33,8 @@ def check_dataset(
     Args:
         path: The table of labels.
         known_labels: All that may occur; None: nobody said.
+        for_training: Whether it is to be dealt out into parts and learned from; False: a model is
+            to be measured on it.
         progress: Is told of each video that is looked at.
 
     Raises:
@@ -42,18 +45,21 @@ def check_dataset(
     findings = [
         *check_rows(table, known_labels),
         *check_splits(table, recordings),
+        *(check_training(table, recordings) if for_training else ()),
         *check_media(table, recordings, progress),
     ]
     return sorted(findings, key=lambda finding: finding.severity is Severity.WARNING)
 
 
-def read_checked(path: Path, progress: Callable[[Progress], None]) -> list[Recording]:
-    """The recordings of a table that training can start with. `progress`: see `check_dataset`.
+def read_checked(
+    path: Path, progress: Callable[[Progress], None], *, for_training: bool = True
+) -> list[Recording]:
+    """The recordings of a table without errors. Arguments: see `check_dataset`.
 
     Raises:
         ConfigError: A finding stops it; the first is named with its file and row.
     """
-    findings = check_dataset(path, progress=progress)
+    findings = check_dataset(path, for_training=for_training, progress=progress)
     errors = [finding for finding in findings if finding.severity is Severity.ERROR]
     if errors:
         more = len(errors) - 1

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from streamer.training.annotations.table import Row, Table
     from streamer.training.recording import Recording
 
-MIN_SOURCES = 3
-"""One to train on, one to validate on, one to test on."""
 MAX_IMBALANCE = 100.0
 """Seconds of the commonest class per second of the rarest."""
 MIN_STRETCHES = 5
@@ -27,18 +25,29 @@ MIN_STRETCHES = 5
 def check_splits(table: Table, recordings: Sequence[Recording]) -> Iterator[Finding]:
     """Findings in how the videos are dealt out."""
     yield from _one_value_per_video(table)
-    sources = {recording.group for recording in recordings}
-    if len(sources) < MIN_SOURCES:
+    yield from _leaks(table.path, recordings)
+
+
+def check_training(table: Table, recordings: Sequence[Recording]) -> Iterator[Finding]:
+    """Findings in what there is to learn from."""
+    named = {recording.split for recording in recordings}
+    parts = [Split.TRAIN, *(s for s in (Split.VALIDATION, Split.TEST) if s not in named)]
+    free = [each for each in recordings if each.split in (None, Split.TRAIN)]
+    sources = {recording.group for recording in free}
+    if len(sources) < len(parts):
         yield Finding(
             severity=Severity.ERROR,
             code="too-few",
             file=table.path,
-            text=f"expected at least {MIN_SOURCES} videos (to train, validate and test on), "
-            f"found {len(recordings)} of {len(sources)} sources",
-            advice="label more, or cut a long one and give the pieces sources of their own",
+            text=f"expected at least {_videos(len(parts))} for {', '.join(parts)}, "
+            f"found {_videos(len(free))} of {len(sources)} different sources",
+            advice="label more",
         )
-    yield from _leaks(table.path, recordings)
     yield from _classes(table.path, recordings)
+
+
+def _videos(count: int) -> str:
+    return f"{count} video{'' if count == 1 else 's'}"
 
 
 def _one_value_per_video(table: Table) -> Iterator[Finding]:
