@@ -49,6 +49,36 @@ def test_label_studio_uploads_are_found_under_either_name(tmp_path):
     assert take("label-studio", path)[0][0][0] == "0123abcd-clip.mp4"
 
 
+@pytest.mark.parametrize(
+    "name", ["http://[::1/clip.mp4", "\u0000.mp4", "\ud800.mp4", "a" * 300 + ".mp4", "s3://", ".."]
+)
+def test_a_name_that_is_none_is_refused(tmp_path, name):
+    tasks = copy.deepcopy(exports.LABEL_STUDIO[:1])
+    tasks[0]["data"]["video"] = name
+    with pytest.raises(ConfigError, match=r"export\.json"):
+        take("label-studio", exports.write_json(tmp_path / "export.json", tasks))
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("s3://bucket/day%201/clip.mp4", "clip.mp4"),
+        ("/data/local-files/?d=day%201/clip.mp4", "clip.mp4"),
+        ("C:\\videos\\clip.mp4", "clip.mp4"),
+        ("clip", "clip.mp4"),
+        ("other.mp4", "other.mp4"),
+    ],
+)
+def test_a_video_is_found_whatever_the_tool_called_it(tmp_path, name, found):
+    (tmp_path / "clip.mp4").touch()
+    tasks = copy.deepcopy(exports.LABEL_STUDIO[:1])
+    tasks[0]["data"]["video"] = name
+    path = exports.write_json(tmp_path / "export.json", tasks)
+    assert import_annotations("label-studio", path, ImportOptions()).rows[0].video == (
+        tmp_path / found
+    )
+
+
 def test_label_studio_wants_a_rate_for_timelines_alone(tmp_path):
     tasks = copy.deepcopy(exports.LABEL_STUDIO[:1])
     del tasks[0]["annotations"][0]["result"][1]

@@ -156,11 +156,14 @@ def find_video(name: str, *, path: Path, options: ImportOptions) -> Path:
     folder = options.videos or path.parent
     text = name.strip()
     if "://" in text or "?d=" in text:  # Label Studio serves local files as /data/local-files/?d=
-        url = urlsplit(text)
+        try:
+            url = urlsplit(text)
+        except ValueError as error:
+            raise ConfigError(f"{path}: video {text[:80]!r}: not a URL ({error})") from None
         text = unquote(parse_qs(url.query).get("d", [url.path])[0])
     windows = "\\" in text and "/" not in text
     own = PureWindowsPath(text) if windows else PurePosixPath(text)
-    if not own.name or not text.isprintable() or len(own.name.encode()) > 255:
+    if own.name in ("", "..") or not text.isprintable() or len(own.name.encode()) > 255:
         raise ConfigError(f"{path}: expected the name of a video, found {name[:80]!r}")
     whole = folder / text
     candidates = [whole, folder / own.name]

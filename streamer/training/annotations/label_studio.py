@@ -163,12 +163,15 @@ def _fps(collector: RowCollector, task: _Task, annotation: _Annotation) -> float
     if collector.options.fps is not None:
         return collector.options.fps
     own = task.data.get("fps")
-    found = [own] if isinstance(own, int | float) else []
+    found = [own] if isinstance(own, int | float) and not isinstance(own, bool) else []
     values = [result.value for result in annotation.result if result.value is not None]
     found += [v.framesCount / v.duration for v in values if v.framesCount and v.duration]
     if not found:
         return None
-    return replace(collector.options, fps=float(found[0])).fps
+    try:
+        return replace(collector.options, fps=float(found[0])).fps
+    except ConfigError as error:
+        raise ConfigError(f"{collector.path}: task {task.id}: {error}") from None
 
 
 def _video_name(collector: RowCollector, task: _Task) -> str:
