@@ -6,6 +6,7 @@ import typer
 
 from streamer import __version__
 from streamer.cli.config import config_app
+from streamer.cli.dataset import dataset_app
 from streamer.cli.doctor import doctor
 from streamer.cli.events import events_app
 from streamer.cli.fit import fit
@@ -27,6 +28,7 @@ app.command("worker", context_settings={"allow_extra_args": True, "ignore_unknow
 )
 app.command("fit")(fit)
 app.command("doctor")(doctor)
+app.add_typer(dataset_app, name="dataset")
 app.add_typer(events_app, name="events")
 app.add_typer(sources_app, name="sources")
 app.add_typer(config_app, name="config")

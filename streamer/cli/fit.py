@@ -11,6 +11,7 @@ import typer
 from streamer.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from streamer.models.encoders.encoder import Encoder
     from streamer.training.fit import Check
 
 
@@ -18,7 +19,9 @@ def fit(
     out: Path = typer.Option(..., help="Folder of the run; the bundle is its folder `bundle`."),
     synthetic: str | None = typer.Option(None, help="Train on this rendered scene: workcell."),
     videos: Path | None = typer.Option(
-        None, help="Train on own videos: a CSV file with the columns video,start,end,label[,kind]."
+        None,
+        help="Train on own videos: a CSV file with the columns "
+        "video,start,end,label[,kind][,track][,split][,source]; see `streamer dataset`.",
     ),
     seeds: int = typer.Option(64, min=1, help="Synthetic: how many scenes to train on."),
     minutes: float = typer.Option(48.0, min=0.1, help="Synthetic: minutes to train on, in all."),
@@ -39,25 +42,47 @@ def fit(
     if (synthetic is None) == (videos is None):
         raise ConfigError("fit: expected one of --synthetic and --videos")
     _need_training_packages()
-    from streamer.models.encoders.registry import open_encoder
+    from streamer.cli.progress import clip_progress
+    from streamer.models.encoders.registry import DEFAULT_NAME, open_encoder
     from streamer.runtime.clock import SystemClock
-    from streamer.training.features import FeatureMaker
+    from streamer.training.external import ExternalEncoder, ExternalTracks, find_feature_set
+    from streamer.training.features import FeatureMaker, TrackMaker
     from streamer.training.recipe import Recipe
     from streamer.training.run import Shape, make_config, train_bundle
     from streamer.training.synthetic_dataset import synthetic_dataset
     from streamer.training.video_dataset import video_dataset
 
-    clock, opened = SystemClock(), open_encoder(encoder)
-    cache = features or out.parent / "features"
-    maker = FeatureMaker(opened, analysis_fps=analysis_fps, cache=cache, clock=clock)
-    if videos is not None:
-        origin = videos.stem
-        dataset = video_dataset(videos, seed=seed, maker=maker, clock=clock, progress=_say)
-    else:
-        origin = str(synthetic)
-        dataset = synthetic_dataset(
-            origin, num_seeds=seeds, minutes=minutes, maker=maker, clock=clock, progress=_say
+    clock = SystemClock()
+    made_elsewhere = None if videos is None else find_feature_set(videos)
+    maker: TrackMaker
+    opened: Encoder
+    if made_elsewhere is None:
+        opened = open_encoder(encoder)
+        cache = features or out.parent / "features"
+        maker = FeatureMaker(opened, analysis_fps=analysis_fps, cache=cache, clock=clock)
+    elif encoder != DEFAULT_NAME:
+        raise ConfigError(
+            f"fit: {videos} names features made elsewhere, so no encoder is needed; "
+            f"leave out --encoder {encoder}"
         )
+    else:
+        opened = ExternalEncoder(made_elsewhere)
+        analysis_fps = min(analysis_fps, made_elsewhere.fps)
+        maker = ExternalTracks(made_elsewhere, analysis_fps=analysis_fps)
+    with clip_progress() as progress:
+        if videos is not None:
+            origin = videos.stem
+            dataset = video_dataset(videos, seed=seed, maker=maker, clock=clock, progress=progress)
+        else:
+            origin = str(synthetic)
+            dataset = synthetic_dataset(
+                origin,
+                num_seeds=seeds,
+                minutes=minutes,
+                maker=maker,
+                clock=clock,
+                progress=progress,
+            )
     shape = Shape(hidden_dim=hidden, num_layers=layers)
     config = make_config(
         dataset, shape, name=name or origin, encoder=opened, analysis_fps=analysis_fps
@@ -80,10 +105,6 @@ def _need_training_packages() -> None:
             f"fit: needs {error.name}, which can't be imported; pip install 'streamer[cpu,train]'"
         ) from error
     del mpl, onnx, torch
-
-
-def _say(clip: str) -> None:
-    print(f"features of {clip}", file=sys.stderr)
 
 
 def _say_check(check: Check) -> None:

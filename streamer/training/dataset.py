@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from streamer.core.errors import ConfigError
+from streamer.training.feature_file import check_finite
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -12,7 +15,28 @@ if TYPE_CHECKING:
 
     from streamer.core.clock import Clock
     from streamer.training.annotations import Labels
-    from streamer.training.features import Clip, FeatureMaker
+    from streamer.training.features import Clip, TrackMaker
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the features of a dataset are.
+
+    Attributes:
+        name: Of the clip at work.
+        index: Of the clip, from 0.
+        total: Number of clips.
+        seconds: How much of the clip is done.
+    """
+
+    name: str
+    index: int
+    total: int
+    seconds: float
+
+    def __str__(self) -> str:
+        """For people."""
+        return f"features of {self.name} ({self.index + 1} of {self.total})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,15 +86,37 @@ def make_examples(
     clips: Sequence[Clip],
     *,
     labels: Labels,
-    maker: FeatureMaker,
+    maker: TrackMaker,
     clock: Clock,
-    progress: Callable[[str], None],
+    progress: Callable[[Progress], None],
 ) -> tuple[Example, ...]:
-    """Features and targets of clips, in order. `progress` is told each clip's name."""
-    examples = []
-    for clip in clips:
-        progress(clip.name)
-        track = maker.track(clip)
+    """Features and targets of clips, in order.
+
+    Args:
+        clips: What to look at.
+        labels: The classes.
+        maker: Makes or reads the features.
+        clock: For the clips.
+        progress: Is told how far it is: before each clip, and every few frames.
+
+    Raises:
+        ConfigError: A feature is not finite, or a clip's features are of another width.
+    """
+    examples: list[Example] = []
+    for index, clip in enumerate(clips):
+
+        def report(seconds: float, clip: Clip = clip, index: int = index) -> None:
+            progress(Progress(clip.name, index=index, total=len(clips), seconds=seconds))
+
+        report(0.0)
+        track = maker.track(clip, report=report)
+        check_finite(clip.name, track.features_TD)
+        width = track.features_TD.shape[1]
+        if examples and width != examples[0].features_TD.shape[1]:
+            raise ConfigError(
+                f"{clip.name}: expected {examples[0].features_TD.shape[1]} features per frame, as "
+                f"in {examples[0].name}, found {width}"
+            )
         phases_T, actions_TA = labels.targets(clip.annotations(clock), track.pts_T)
         examples.append(
             Example(

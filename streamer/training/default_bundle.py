@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from streamer.models.bundle import SHIPPED
 from streamer.models.encoders.registry import DEFAULT_NAME, open_encoder
 from streamer.runtime.clock import SystemClock
+from streamer.training.dataset import Progress
 from streamer.training.features import FeatureMaker
 from streamer.training.recipe import Recipe
 from streamer.training.run import Shape, make_config, train_bundle
@@ -47,7 +48,9 @@ def make_default_bundle(out: Path) -> None:
     _say(f"{place}: {bundle.model_id}")
 
 
-def _say(what: str | Check) -> None:
+def _say(what: str | Check | Progress) -> None:
+    if isinstance(what, Progress) and what.seconds:
+        return  # one line per clip
     sys.stderr.write(f"{what}\n")
 
 

@@ -14,7 +14,7 @@ from streamer.core.errors import ConfigError
 from streamer.sources.sampler import Sampler
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -74,8 +74,20 @@ class FeatureTrack:
             raise ValueError(f"expected {len(self.features_TD)} times, found {self.pts_T.shape}")
 
 
+class TrackMaker(Protocol):
+    """Gives the features of clips: made here, or elsewhere."""
+
+    def track(self, clip: Clip, *, report: Callable[[float], None] | None = None) -> FeatureTrack:
+        """The features of a clip. `report` is told how many seconds of it are done."""
+        ...
+
+
 class FeatureMaker:
     """Turns clips into feature tracks: from the cache, or by decoding, sampling and encoding.
+
+    A file of the cache is named by a digest of `encoder_id`, `analysis_fps` and the clip's
+    fingerprint. `encoder_id` is itself a digest of the weights, the normalisation and the
+    preprocessing (size, fit and filter), so changing any of them makes the features anew.
 
     Args:
         encoder: Makes the features.
@@ -90,8 +102,12 @@ class FeatureMaker:
         self._cache = cache
         self._clock = clock
 
-    def track(self, clip: Clip) -> FeatureTrack:
+    def track(self, clip: Clip, *, report: Callable[[float], None] | None = None) -> FeatureTrack:
         """The features of a clip.
+
+        Args:
+            clip: What to look at.
+            report: Is told how many seconds of it are done, after each batch.
 
         Raises:
             SourceError: It can't be opened or read.
@@ -101,7 +117,7 @@ class FeatureMaker:
         known = _load(path)
         if known is not None:
             return known
-        made = self._make(clip)
+        made = self._make(clip, report)
         _save(path, made)
         return made
 
@@ -115,7 +131,7 @@ class FeatureMaker:
         digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()
         return self._cache / f"{digest[:32]}.npz"
 
-    def _make(self, clip: Clip) -> FeatureTrack:
+    def _make(self, clip: Clip, report: Callable[[float], None] | None) -> FeatureTrack:
         sampler = Sampler(self._analysis_fps)
         images: list[np.ndarray] = []
         features: list[np.ndarray] = []
@@ -130,6 +146,8 @@ class FeatureMaker:
                     images.append(frame.to_image(self._encoder.preprocess))
                     if len(images) == self._encoder.batch_policy.max_size:
                         features.append(self._encode(images))
+                        if report is not None:
+                            report(frame.pts_seconds)
             finally:
                 source.close()
         if images:

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from streamer.core.clock import Clock
-    from streamer.training.features import FeatureMaker
+    from streamer.training.dataset import Progress
+    from streamer.training.features import TrackMaker
 
 TRAIN_SEEDS, VALIDATION_SEEDS, TEST_SEEDS = 10_000, 20_000, 30_000
 """First seed of each part. Demo and tests use small ones: they are unseen as well."""
@@ -23,9 +24,9 @@ def synthetic_dataset(
     *,
     num_seeds: int,
     minutes: float,
-    maker: FeatureMaker,
+    maker: TrackMaker,
     clock: Clock,
-    progress: Callable[[str], None],
+    progress: Callable[[Progress], None],
 ) -> Dataset:
     """Rendered scenes: one clip per seed, every other one through H.264.
 
@@ -35,7 +36,7 @@ def synthetic_dataset(
         minutes: Length of the training part. Clips of all parts have the same length.
         maker: Makes the features.
         clock: For the sources.
-        progress: Is told each clip's name.
+        progress: Is told how far each part is.
     """
     if num_seeds < 1 or minutes <= 0:
         raise ConfigError(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 import typer
@@ -7,6 +8,7 @@ from typer.testing import CliRunner
 
 from streamer.cli.fit import fit
 from streamer.core.errors import ConfigError
+from streamer.core.preprocess import Fit, Interpolation
 from streamer.models.bundle import Bundle
 from streamer.models.encoders.registry import open_encoder
 from streamer.runtime.clock import SystemClock
@@ -70,6 +72,19 @@ def test_features_are_those_of_serving(encoder, tmp_path):
         image = source.picture(track.pts_T[3], preprocess=encoder.preprocess)
     alone = encoder.encode(image[None])[0]
     np.testing.assert_allclose(track.features_TD[3], alone, atol=0.01)
+
+
+def test_another_preprocessing_is_another_encoder_and_its_features_are_made_anew(encoder, tmp_path):
+    (clip,) = make_clips("workcell", first_seed=7, num_seeds=1, seconds=0.4)
+    track = make(encoder, tmp_path).track(clip)
+    for number, changes in enumerate(({"fit": Fit.CROP}, {"interpolation": Interpolation.AREA}), 2):
+        other = open_encoder(
+            "efficientnet_lite0", preprocess=msgspec.structs.replace(encoder.preprocess, **changes)
+        )
+        assert other.encoder_id != encoder.encoder_id
+        changed = make(other, tmp_path).track(clip)
+        assert len(list(tmp_path.iterdir())) == number
+        assert (changed.features_TD != track.features_TD).any()
 
 
 def test_a_damaged_cache_is_made_again(encoder, tmp_path):
