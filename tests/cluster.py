@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import random
-import socket
 import time
 from typing import TYPE_CHECKING, Self
 
@@ -12,18 +10,14 @@ import redis
 from redis.crc import key_slot
 
 from streamer.transport.embedded import EmbeddedValkey
+from tests.loopback import connected, free_port, listening, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import TracebackType
 
 NUM_SLOTS = 16_384
-START_SECONDS = 20.0
 NODE_TIMEOUT_MS = 1_000
 """After so long a master that does not answer counts as failed."""
-
-_PORTS = range(10_000, 22_000)  # these and the bus ports lie below the ephemeral ones
-_BUS_OFFSET = 10_000
 
 
 class ClusterNode:
@@ -33,8 +27,7 @@ class ClusterNode:
         self.port = free_port(bus=True)
         self.server = EmbeddedValkey(
             {
-                "port": str(self.port),
-                "bind": "127.0.0.1",
+                **listening(self.port),
                 "cluster-enabled": "yes",
                 "cluster-node-timeout": str(NODE_TIMEOUT_MS),
                 "appendonly": "yes" if appendonly else "no",
@@ -46,7 +39,7 @@ class ClusterNode:
     @property
     def client(self) -> redis.Redis:
         """A connection to this node alone, closed with the garbage."""
-        return redis.Redis(port=self.port, decode_responses=True, protocol=2, socket_timeout=5)
+        return connected(self.port)
 
     @property
     def id(self) -> str:
@@ -194,30 +187,6 @@ class EmbeddedCluster:
             return all(_is_ok(node, len(self.nodes)) for node in self.nodes)
 
         wait_for(complete, "the cluster")
-
-
-def free_port(*, bus: bool = False) -> int:
-    """A TCP port that nobody uses, nor the cluster's bus port that goes with it."""
-    for _ in range(1_000):
-        port = random.choice(_PORTS)
-        with socket.socket() as first, socket.socket() as second:
-            try:
-                first.bind(("127.0.0.1", port))
-                if bus:
-                    second.bind(("127.0.0.1", port + _BUS_OFFSET))
-            except OSError:
-                continue
-            return port
-    raise OSError("no free ports")
-
-
-def wait_for(reached: Callable[[], bool], what: str) -> None:
-    """Until a state is reached."""
-    deadline = time.monotonic() + START_SECONDS
-    while not reached():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{what}: not ready")
-        time.sleep(0.02)
 
 
 def slot_of(key: str) -> int:

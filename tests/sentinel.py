@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 import redis
 
 from streamer.transport.embedded import EmbeddedValkey, _packaged_binary
-from tests.cluster import free_port, wait_for
+from tests.loopback import connected, free_port, listening, wait_for
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -45,7 +45,7 @@ class EmbeddedSentinel:
         For ten seconds more the old one takes itself for the primary.
         """
         before = self._primary_port()
-        with self._sentinel() as client:
+        with connected(self.port) as client:
             client.execute_command("SENTINEL FAILOVER", SERVICE)
         wait_for(lambda: self._primary_port() != before, "the failover")
 
@@ -59,14 +59,13 @@ class EmbeddedSentinel:
         with contextlib.ExitStack() as starting:
             ports = [free_port() for _ in range(2)]
             for port in ports:
-                options = {"port": str(port), "bind": "127.0.0.1"}
-                server = EmbeddedValkey(options, binary=self._binary)
+                server = EmbeddedValkey(listening(port), binary=self._binary)
                 self.servers[port] = starting.enter_context(server)
                 # Not earlier: EmbeddedValkey asks without a password whether it runs.
-                with _server(port, password=None) as client:
+                with connected(port) as client:
                     client.config_set("masterauth", PASSWORD)
                     client.config_set("requirepass", PASSWORD)
-            with _server(ports[1]) as client:
+            with connected(ports[1], password=PASSWORD) as client:
                 client.replicaof("127.0.0.1", ports[0])
             self._start_sentinel(ports[0], starting)
             wait_for(self._knows_the_replica, "the sentinel")
@@ -102,7 +101,7 @@ class EmbeddedSentinel:
 
     def _knows_the_replica(self) -> bool:
         try:
-            with self._sentinel() as client:
+            with connected(self.port) as client:
                 replicas = client.sentinel_slaves(SERVICE)
         except redis.ConnectionError:
             return False
@@ -110,13 +109,6 @@ class EmbeddedSentinel:
         return len(healthy) == 1 and not healthy[0]["is_disconnected"]
 
     def _primary_port(self) -> int:
-        with self._sentinel() as client:
+        with connected(self.port) as client:
             # As redis-py asks; GET-MASTER-ADDR-BY-NAME tells the new one a second earlier.
             return int(client.sentinel_masters()[SERVICE]["port"])
-
-    def _sentinel(self) -> redis.Redis:
-        return redis.Redis(port=self.port, decode_responses=True, protocol=2, socket_timeout=5)
-
-
-def _server(port: int, *, password: str | None = PASSWORD) -> redis.Redis:
-    return redis.Redis(port=port, password=password, protocol=2, socket_timeout=5)

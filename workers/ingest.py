@@ -27,7 +27,7 @@ from streamer.telemetry.observer import (
     InputRefused,
     LeasesChanged,
 )
-from streamer.transport.connection import connect, reconnect
+from streamer.transport.connection import Threads, connect, reconnect
 from streamer.transport.frame_sender import RedisFrameSender
 from streamer.transport.keys import Keys
 from streamer.transport.lease import RedisRoster, watch_leases
@@ -43,6 +43,10 @@ if TYPE_CHECKING:
 
 RECONCILE_SECONDS = 1.0
 """How often the desired sources are compared with the running ones."""
+
+
+REMEMBER_SECONDS = 60.0
+"""For so long a worker remembers what is over: longer than Redis' writes may be lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +68,16 @@ class IngestService:
         self._clock = SystemClock()
         self._member = secrets.token_hex(8)
         self._openings: Counter[str] = Counter()
-        self._epochs: dict[str, int] = {}
+        self._places: dict[str, tuple[int, int]] = {}
         self._keys = Keys(settings.redis.partitions)
         self._bundle = Bundle.load(settings.bundle)
         self._desired: dict[str, bytes] = {}
         self._removed: dict[str, StreamEntry] = {}
         self._said: set[str] = set()
         self._over: set[str] = set()
+        self._entries: dict[str, StreamEntry] = {}
+        self._done: dict[str, tuple[float, StreamEntry]] = {}
+        self._done_in_doubt = False
         self._watched: dict[str, _Watched] = {}
         self._unusable: dict[str, bytes] = {}
         self._reconciled_at = -RECONCILE_SECONDS
@@ -81,14 +88,19 @@ class IngestService:
         swept = sweep()
         if swept:
             structlog.get_logger().info("removed rings of crashed workers", count=len(swept))
-        self._client = connect(self._settings.redis.url)
+        self._client = connect(self._settings.redis.url, threads=Threads.ONE)
+        # The cameras' threads have connections of their own: the work loop hears of every loss.
+        self._camera_client = connect(self._settings.redis.url)
         agree(self._client, keys=self._keys)
         self._registry = StreamRegistry(self._client, keys=self._keys)
-        self._log = RedisStreamLog(
-            self._client,
-            keys=self._keys,
-            max_unread=self._settings.redis.max_unread_entries,
-            owner=self._member,
+        self._log, self._openings_log = (
+            RedisStreamLog(
+                client,
+                keys=self._keys,
+                max_unread=self._settings.redis.max_unread_entries,
+                owner=self._member,
+            )
+            for client in (self._client, self._camera_client)
         )
         pixels = (
             SharedMemoryPixels(num_slots=ingest.frame_slots)
@@ -122,6 +134,7 @@ class IngestService:
         """Connect anew; make sure that what was sent is there, and that the leases are ours."""
         self._sender.doubt()
         self._shares.doubt()
+        self._done_in_doubt = True
         reconnect(self._client)
 
     def drain(self, *, deadline_seconds: float) -> None:
@@ -134,6 +147,9 @@ class IngestService:
                 break
             self._flush(0.02)
         self._flush(0.0)
+        for stream_id, watched in self._watched.items():
+            if watched.camera.finished:
+                self._registry.finish(stream_id, watched.source)
 
     def close(self) -> None:
         """Give the leases back, free shared memory and the connection."""
@@ -144,8 +160,9 @@ class IngestService:
                 self._shares.leave()
         if hasattr(self, "_sender"):
             self._sender.close()
-        if hasattr(self, "_client"):
+        if hasattr(self, "_camera_client"):
             self._client.close()
+            self._camera_client.close()
 
     def _flush(self, timeout_seconds: float) -> None:
         for record in self._sender.flush(timeout_seconds=timeout_seconds):
@@ -174,6 +191,18 @@ class IngestService:
         for stream_id, why in unreadable.items():
             self._observer.observe(InputRefused(stream_id, "registry", why))
         finished = self._registry.finished()
+        self._done = {
+            s: (at, entry)
+            for s, (at, entry) in self._done.items()
+            if self._reconciled_at - at < REMEMBER_SECONDS
+        }
+        if self._done_in_doubt:
+            # Redis may have lost that they are over: nobody is to begin them again.
+            for stream_id, (_, entry) in list(self._done.items()):
+                if desired.get(stream_id) == entry:
+                    self._conclude(stream_id, desired.pop(stream_id))
+            self._done_in_doubt = False
+        self._entries = desired
         self._removed = {s: entry for s, entry in desired.items() if entry.removed}
         self._over = {s for s in self._said if self._log.folded_in(s)}
         sources = {s: bytes(e.source) for s, e in desired.items() if not e.removed}
@@ -199,20 +228,19 @@ class IngestService:
                 continue
             # Only now may a successor begin: two threads would write one ring.
             self._flush(0.0)
-            if watched.camera.said_its_end and stream_id in self._removed.keys() - self._over:
+            over = stream_id in self._removed or watched.camera.finished
+            if over and watched.camera.said_its_end and stream_id not in self._over:
+                # Until its end is folded in, others are to look for it, and we can send it again.
                 self._said.add(stream_id)
-                continue  # until it is folded in, encoders and temporal workers are to look for it
-            if watched.camera.finished:
-                self._registry.finish(stream_id, watched.source)
-                self._desired.pop(stream_id, None)
-            elif watched.camera.failed and wanted == watched.source and stream_id in held:
+                continue
+            if watched.camera.failed and wanted == watched.source and stream_id in held:
                 continue  # for good
             if watched.camera.abandoned:
                 # What is still on its way is of a life that is over: it must not be taken.
                 self._openings[stream_id] += 1
-            elif watched.camera.said_its_end and stream_id in self._removed:
-                self._registry.discard(stream_id, self._removed.pop(stream_id))
-            self._epochs[stream_id] = watched.camera.epoch
+            elif over and stream_id in self._entries:
+                self._conclude(stream_id, self._entries[stream_id])
+            self._places[stream_id] = watched.camera.place
             self._sender.forget(stream_id)
             self._said.discard(stream_id)
             del self._watched[stream_id]
@@ -229,6 +257,16 @@ class IngestService:
             self._start(stream_id, self._desired[stream_id])
         for stream_id in new & self._removed.keys():
             self._start(stream_id, bytes(self._removed[stream_id].source))
+
+    def _conclude(self, stream_id: str, entry: StreamEntry) -> None:
+        """Nothing more is to come of a stream: it was removed, or read to its end."""
+        self._done[stream_id] = time.monotonic(), entry
+        if entry.removed:
+            self._registry.discard(stream_id, entry)
+            self._removed.pop(stream_id, None)
+        else:
+            self._registry.finish(stream_id, bytes(entry.source))
+            self._desired.pop(stream_id, None)
 
     def _start(self, stream_id: str, source: bytes) -> None:
         try:
@@ -247,6 +285,7 @@ class IngestService:
     def _camera(self, spec: SourceSpec) -> Camera:
         ingest, stream_id = self._settings.ingest, spec.stream_id
         session = f"{self._member}.{self._openings[stream_id]}"
+        last_epoch, last_us = self._places.get(stream_id, (0, 0))
         return Camera(
             open_source=lambda: open_source(
                 spec,
@@ -258,9 +297,10 @@ class IngestService:
                 stream_id,
                 session=session,
                 analysis_fps=ingest.analysis_fps or self._bundle.config.analysis_fps,
-                last_epoch=self._epochs.get(stream_id, 0),
+                last_epoch=last_epoch,
+                last_us=last_us,
             ),
-            log=self._log,
+            log=self._openings_log,
             sender=self._sender,
             preprocess=self._bundle.preprocess,
             clock=self._clock,

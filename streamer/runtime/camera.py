@@ -93,6 +93,11 @@ class Camera:
         return self._stage.epoch
 
     @property
+    def place(self) -> tuple[int, int]:
+        """Epoch and position of what came last: a successor goes on from there."""
+        return self._stage.epoch, self._stage.last_us
+
+    @property
     def running(self) -> bool:
         """False once the source has ended for good."""
         return self._thread.is_alive()

@@ -10,7 +10,8 @@ import msgspec
 
 from streamer.core.errors import ForeignKeysError, StateError, TransportError
 from streamer.core.state import Commit
-from streamer.stages.reset import change_model, lose_state
+from streamer.runtime.resume import Restart, Resumer
+from streamer.runtime.suspects import Suspects
 from streamer.state.store import CommitAnswer
 from streamer.telemetry.observer import (
     ActiveStreams,
@@ -21,8 +22,6 @@ from streamer.telemetry.observer import (
     InputRefused,
     StateReset,
 )
-from streamer.transport.registry import ModelEntry
-from streamer.transport.transport import Refusal, Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from streamer.state.store import CheckpointStore, Stored
     from streamer.telemetry.observer import Observer
     from streamer.transport.registry import ModelRegistry
-    from streamer.transport.transport import InputReader, LogEntry
+    from streamer.transport.transport import InputReader, LogEntry, Unreadable
 
     Rows = Sequence[LogEntry | Unreadable]
 
@@ -62,14 +61,6 @@ class PumpOptions:
     replay_seconds: float = 60.0
 
 
-@dataclass(slots=True)
-class _Care:
-    """A stream at whose next entries a worker died: taken one by one, alone, each attempt noted."""
-
-    attempts: int
-    entries_left: int = MAX_ENTRIES_PER_STREAM
-
-
 class Pump:
     """Folds the input of some streams into their states. Used by one thread.
 
@@ -91,16 +82,16 @@ class Pump:
         self._stage = stage
         self._reader = reader
         self._store = store
-        self._models = models
+        self._resumer = Resumer(stage, models, clock)
         self._clock = clock
         self._observer = observer
         self._options = options
         self._slots: dict[str, int] = {}
         self._checkpoints: dict[str, Checkpoint] = {}
         self._refused: dict[str, float] = {}
-        self._untouched: set[str] = set()
-        self._care: dict[str, _Care] = {}
-        self._survived: dict[str, bytes] = {}
+        self._suspects = Suspects(
+            store, max_attempts=options.max_attempts, num_entries=MAX_ENTRIES_PER_STREAM
+        )
         self._idle: set[str] = set()
         self._anchored_us: dict[str, int] = {}
         self._last_commit_seconds = 0.0
@@ -135,8 +126,7 @@ class Pump:
         """Hold these no longer."""
         for stream_id in list(stream_ids):
             self._checkpoints.pop(stream_id, None)
-            self._untouched.discard(stream_id)
-            self._care.pop(stream_id, None)
+            self._suspects.drop(stream_id)
             self._anchored_us.pop(stream_id, None)
         if stream_ids:
             self._observer.observe(ActiveStreams(len(self._checkpoints)))
@@ -164,13 +154,15 @@ class Pump:
                 self._refuse(stream_id, "foreign", f"{key}: expected a stream of ours; remove it")
             return True
         self._idle -= read.keys()
-        careful = {s: rows for s, rows in read.items() if s in self._care}
-        others = {s: rows for s, rows in read.items() if s not in self._care}
+        suspects = [stream_id for stream_id in read if stream_id in self._suspects]
+        others = {s: rows for s, rows in read.items() if s not in self._suspects}
         if others:
-            self._note_attempts(others)
+            self._suspects.note_attempts(others)
             self._advance(others)
-        for stream_id in sorted(careful, key=lambda s: self._care[s].attempts):
-            self._advance_with_care(stream_id, careful[stream_id][0])
+        for stream_id in sorted(suspects, key=self._suspects.attempts):
+            row = self._suspects.attempt(stream_id, read[stream_id][0])
+            self._advance({stream_id: [row]})
+            self._suspects.passed(stream_id)
         return bool(read)
 
     def _drop_what_changed(self, stream_ids: Collection[str]) -> None:
@@ -186,102 +178,36 @@ class Pump:
         if isinstance(stored, StateError):
             self._refuse(stream_id, "state", str(stored))
             return
-        stage = self._stage
-        if not stored.version:
-            self._hold(stage.initial(stream_id, row=self._row(stream_id)), stored.attempts)
-            return
-        checkpoint, damage = stored.checkpoint, stored.damage
-        if checkpoint is not None and checkpoint.state.model_id != stage.bundle.model_id:
-            self._change_model(checkpoint, stored.attempts)
-            return
-        if checkpoint is not None:
-            damage = stage.misfit(checkpoint.state)
-            if checkpoint.state.stream_id != stream_id:
-                damage = f"expected the state of {stream_id}, found {checkpoint.state.stream_id}"
-        if checkpoint is None or damage:
-            self._observer.observe(InputRefused(stream_id, "state", damage))
-            commit = lose_state(
-                stage,
-                stream_id,
-                row=self._row(stream_id),
-                version=stored.version,
-                position=stored.position,
-                sequence=stored.sequence,
-                raw=stored.raw,
-                damage=damage,
-                now_ns=self._clock.utc_ns(),
-            )
-            self._reset(commit, "state", stored.attempts)
-            return
-        if checkpoint.state.row >= stage.num_rows:  # it was made with more of them
-            row = checkpoint.state.row % stage.num_rows
-            checkpoint = replace(checkpoint, state=replace(checkpoint.state, row=row))
-        self._hold(checkpoint, stored.attempts)
+        row = self._slots[stream_id] % self._stage.num_rows
+        resumed = self._resumer.resume(stream_id, stored, row=row)
+        if isinstance(resumed, Restart):
+            self._restart(resumed, stored.attempts)
+        else:
+            self._hold(resumed, stored.attempts)
 
-    def _change_model(self, checkpoint: Checkpoint, attempts: int) -> None:
-        entry = self._models.get(checkpoint.state.model_id)
-        if entry is None:
-            num_classes = len(checkpoint.state.decoder.smoothed_C)
-            # Nobody remembers its labels: their indices must do.
-            name = checkpoint.state.model_id
-            labels = tuple(f"#{index}" for index in range(num_classes))
-            entry = ModelEntry(name=name, phases=labels, actions=())
-        commit = change_model(
-            self._stage,
-            checkpoint,
-            phases=entry.phases,
-            actions=entry.actions,
-            now_ns=self._clock.utc_ns(),
-        )
-        self._reset(commit, "model", attempts)
-
-    def _reset(self, commit: Commit, reason: str, attempts: int) -> None:
+    def _restart(self, restart: Restart, attempts: int) -> None:
+        commit = restart.commit
         stream_id = commit.checkpoint.state.stream_id
+        if restart.reason == "state":
+            self._observer.observe(InputRefused(stream_id, "state", restart.damage))
         now_ns = self._clock.utc_ns()
         events = tuple(e.emitted(latency=e.data.latency, at_ns=now_ns) for e in commit.events)
         (answer,) = self._store.commit([replace(commit, events=events)], owner=self._options.owner)
         if self._accepted(stream_id, answer):
             self._hold(commit.checkpoint, attempts)
-            self._observer.observe(StateReset(stream_id, reason))
+            self._observer.observe(StateReset(stream_id, restart.reason))
             if answer is CommitAnswer.OK:
                 self._tell(stream_id, commit, events)
 
     def _hold(self, checkpoint: Checkpoint, attempts: int) -> None:
         stream_id = checkpoint.state.stream_id
         self._checkpoints[stream_id] = checkpoint
-        self._untouched.add(stream_id)
-        # A step that this very worker came through was not what the attempt died of.
-        if attempts and self._survived.pop(stream_id, None) != checkpoint.version:
-            self._care[stream_id] = _Care(attempts)
-
-    def _row(self, stream_id: str) -> int:
-        return self._slots[stream_id] % self._stage.num_rows
+        self._suspects.load(checkpoint, attempts)
 
     def _refuse(self, stream_id: str, reason: str, detail: str) -> None:
         self.drop([stream_id])
         self._refused[stream_id] = time.monotonic() + RETRY_REFUSED_SECONDS
         self._observer.observe(InputRefused(stream_id, reason, detail))
-
-    def _note_attempts(self, stream_ids: Collection[str]) -> None:
-        """Before the first step after a load: should it kill us, the next worker takes care."""
-        first = self._untouched.intersection(stream_ids)
-        if first:
-            self._store.attempt(dict.fromkeys(first, 1))
-            self._untouched -= first
-
-    def _advance_with_care(self, stream_id: str, row: LogEntry | Unreadable) -> None:
-        care = self._care[stream_id]
-        self._untouched.discard(stream_id)
-        if care.attempts < self._options.max_attempts:
-            self._store.attempt({stream_id: care.attempts + 1})
-        elif not isinstance(row, Unreadable):
-            why = f"{care.attempts} workers ended at it"
-            row = Unreadable(stream_id, row.position, row.payload, why, Refusal.POISON)
-        self._advance({stream_id: [row]})
-        care.attempts = 0
-        care.entries_left -= 1
-        if not care.entries_left:
-            self._care.pop(stream_id, None)
 
     def _advance(self, read: Mapping[str, Rows]) -> None:
         taken = self._clock.mark()
@@ -303,7 +229,7 @@ class Pump:
         try:
             answers = self._store.commit(commits, owner=self._options.owner)
         except TransportError:
-            self._survived |= {one.before.state.stream_id: one.before.version for one in advanced}
+            self._suspects.unanswered(one.before for one in advanced)
             raise
         committed = self._clock.mark()
         self._last_commit_seconds = committed.seconds_since(stepped, otherwise=committed)

@@ -23,22 +23,34 @@ class IngestStage:
         session: This ingest session.
         analysis_fps: Frames per second to analyse.
         last_epoch: The last one known: new ones come after it.
+        last_us: The last position known: the log may have forgotten it.
     """
 
     def __init__(
-        self, stream_id: str, *, session: str, analysis_fps: float, last_epoch: int = 0
+        self,
+        stream_id: str,
+        *,
+        session: str,
+        analysis_fps: float,
+        last_epoch: int = 0,
+        last_us: int = 0,
     ) -> None:
         self.stream_id = stream_id
         self._session = session
         self._analysis_fps = analysis_fps
         self._epoch = 0
         self._last_us = 0
-        self._begin(epoch=last_epoch, last_us=0)
+        self._begin(epoch=last_epoch, last_us=last_us)
 
     @property
     def epoch(self) -> int:
         """The current one."""
         return self._epoch
+
+    @property
+    def last_us(self) -> int:
+        """Position of the last frame or note."""
+        return self._last_us
 
     def begin_epoch(self, *, epoch: int, last_us: int) -> None:
         """The source is about to be opened anew.

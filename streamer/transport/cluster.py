@@ -23,6 +23,7 @@ from redis.retry import Retry
 
 from streamer.core.errors import ConfigError
 from streamer.transport.hosts import Hosts
+from streamer.transport.pool import Pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -62,13 +63,17 @@ class ClusterClient(redis.Redis):
             raise ValueError("a cluster has one database, 0")
         options |= hosts.options
         try:
-            self._table = redis.RedisCluster(
+            host, port = hosts.addresses[0]
+            scheme, name = "rediss" if hosts.tls else "redis", f"[{host}]" if ":" in host else host
+            # By way of a URL only can its pools be chosen.
+            self._table = redis.RedisCluster.from_url(
+                f"{scheme}://{name}:{port}",
+                connection_pool_class=Pool,
                 startup_nodes=[ClusterNode(host, port) for host, port in hosts.addresses],
                 # The names of the URL outlive addresses that nodes once had.
                 dynamic_startup_nodes=False,
                 require_full_coverage=False,
                 retry=Retry(NoBackoff(), 0),
-                ssl=hosts.tls,
                 **options,
             )
         except RedisClusterException as error:
@@ -78,7 +83,6 @@ class ClusterClient(redis.Redis):
                     "use redis://HOST:PORT"
                 ) from None
             raise redis.ConnectionError(str(error)) from error
-        host, port = hosts.addresses[0]
         # Encodes; is never connected.
         pool = redis.ConnectionPool(host=host, port=port, protocol=options.get("protocol"))
         super().__init__(connection_pool=pool)

@@ -17,6 +17,7 @@ from streamer.core.errors import ConfigError, MemoryFullError, TransportError
 from streamer.transport.cluster import ClusterClient, read_streams
 from streamer.transport.hosts import Hosts
 from streamer.transport.keys import Keys
+from streamer.transport.pool import Pool
 from streamer.transport.sentinel import sentinel_client
 
 if TYPE_CHECKING:
@@ -135,11 +136,8 @@ def _client(url: str, *, threads: Threads) -> redis.Redis:
         return ClusterClient(url, library=_library(), **options)
     if url.startswith(_SENTINEL):
         return sentinel_client(url, **options, **no_retries)
-    one = threads is Threads.ONE
-    client: redis.Redis = redis.Redis.from_url(
-        url, **options, **no_retries, single_connection_client=one
-    )
-    return client
+    pool = Pool.from_url(url, **options, **no_retries)
+    return redis.Redis(connection_pool=pool, single_connection_client=threads is Threads.ONE)
 
 
 def _names_several(url: str) -> bool:

@@ -173,7 +173,7 @@ local function relieve(keys, args)
   return removed
 end
 
--- KEYS: lease hashes. ARGV: owner, ttl in ms, and of each the generation the caller has had, or 0.
+-- KEYS: lease hashes. ARGV: owner, ttl in ms, and of each the generation the caller has had, if any.
 -- Returns of each the generation, or 0 while another owner's lease lasts. A lease older than the
 -- caller's is one that Redis should not have any more: it has lost its newest writes.
 local function acquire(keys, args)
@@ -182,7 +182,7 @@ local function acquire(keys, args)
   for i, key in ipairs(keys) do
     local stored = redis.call('HMGET', key, 'owner', 'expires_ms', 'generation', 'ttl_ms')
     local generation = tonumber(stored[3] or '0')
-    local had, expires = tonumber(args[2 + i]), tonumber(stored[2] or '0')
+    local had, expires = tonumber(args[2 + i] or '0'), tonumber(stored[2] or '0')
     local mine = stored[1] == owner or had > generation
     if stored[1] and not mine and expires > now then
       -- No lease lasts longer than its time. One that seems to: the clock was set back.

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import redis
-from redis.sentinel import Sentinel, SentinelConnectionPool
+from redis.sentinel import Sentinel
 
 from streamer.transport.hosts import Hosts
+from streamer.transport.pool import SentinelPool
 
 _DEFAULT_PORT = 26379
 _OF_THE_SENTINELS = ("sentinel_username", "sentinel_password")
@@ -39,5 +40,5 @@ def sentinel_client(url: str, **options: Any) -> redis.Redis:
     }
     tls = {"ssl": True} if hosts.tls else {}
     sentinels = Sentinel(hosts.addresses, sentinel_kwargs={**options, **tls, **of_sentinels})
-    pool = SentinelConnectionPool(hosts.path, sentinels, **{**options, **tls, **given})
+    pool = SentinelPool(hosts.path, sentinels, **{**options, **tls, **given})
     return redis.Redis.from_pool(pool)

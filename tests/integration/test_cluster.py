@@ -29,7 +29,8 @@ from streamer.transport.keys import Keys
 from streamer.transport.lease import partition_leases
 from streamer.transport.redis import RedisInputReader, RedisStreamLog
 from streamer.transport.transport import PublishAnswer
-from tests.cluster import EmbeddedCluster, free_port, slot_of
+from tests.cluster import EmbeddedCluster, slot_of
+from tests.loopback import free_port
 from tests.samples import chunk, event
 from tests.servers import SERVERS, binary_of
 

@@ -16,9 +16,9 @@ from streamer.transport.connection import connect
 from streamer.transport.embedded import EmbeddedValkey
 from streamer.transport.keys import Keys
 from streamer.transport.registry import agree
-from tests.cluster import wait_for
 from tests.eventlog import append, fields_of, make_event
 from tests.gateways import serving_events
+from tests.loopback import wait_for
 
 PATIENCE_SECONDS = 15.0
 NUM = 30

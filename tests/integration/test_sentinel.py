@@ -32,14 +32,14 @@ def test_clients_follow_the_primary(sentinel, change):
     lease = Keys(1).lease(0)
     clients = [connect(url_of(sentinel), threads=threads) for threads in Threads]
     for client in clients:
-        generation = call(client, "acquire", [lease], "a", 60_000)
+        generation = call(client, "acquire", [lease], "a", 60_000, 0)
     assert clients[0].wait(1, 2000) == 1
     old = sentinel.primary
     change(sentinel)
     assert sentinel.primary is not old
     for client in clients:
         reconnect(client)
-        assert insist(lambda c=client: call(c, "acquire", [lease], "a", 60_000)) == generation
+        assert insist(lambda c=client: call(c, "acquire", [lease], "a", 60_000, 0)) == generation
         port = int(client.config_get("port")["port"])
         assert sentinel.servers[port] is sentinel.primary
         client.close()

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from streamer.transport.embedded import EmbeddedValkey
-from tests.protocol import Bench, Parts, Protocol
+from tests.protocol.bench import Bench
+from tests.protocol.machine import Parts, Protocol
 
 EXAMPLES = os.environ.get("STREAMER_PROTOCOL_EXAMPLES")
 """So many examples, other ones each time; without it, always the same few."""

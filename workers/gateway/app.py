@@ -123,11 +123,7 @@ def build_app(
         `gap`: events are, or may be, missing. `rewind`: Redis has lost its newest events; what was
         sent after this message's id may be sent again, and is told by stream and `sequence`.
         """
-        since: Cursor | float | None = None
-        if last_event_id:
-            since = Cursor.parse(last_event_id)
-        elif query.since is not None:
-            since = parse_since(query.since)
+        since = _since(query, last_event_id)
         wanted = EventFilter(frozenset(query.stream), tuple(query.type))
         session = Session(
             feed, client, wanted=wanted, metrics=metrics, heartbeat_seconds=heartbeat_seconds
@@ -138,10 +134,7 @@ def build_app(
     @app.get("/v1/streams")
     def streams() -> StreamList:
         """The desired sources."""
-        with redis_errors("read streams"):
-            raw: Any = client.hgetall(Keys().streams)
-        infos = [_stream_info(stream_id.decode(), value) for stream_id, value in raw.items()]
-        return StreamList(streams=sorted(infos, key=lambda info: info.id))
+        return _stream_list(client)
 
     @app.get("/v1/health")
     async def health() -> HealthInfo:
@@ -155,6 +148,20 @@ def build_app(
         )
 
     return app
+
+
+def _since(query: EventQuery, last_event_id: str | None) -> Cursor | float | None:
+    """Where to begin: after an entry, so many seconds ago, or now."""
+    if last_event_id:
+        return Cursor.parse(last_event_id)
+    return None if query.since is None else parse_since(query.since)
+
+
+def _stream_list(client: redis.Redis) -> StreamList:
+    with redis_errors("read streams"):
+        raw: Any = client.hgetall(Keys().streams)
+    infos = [_stream_info(stream_id.decode(), value) for stream_id, value in raw.items()]
+    return StreamList(streams=sorted(infos, key=lambda info: info.id))
 
 
 def _stream_info(stream_id: str, value: bytes) -> StreamInfo:

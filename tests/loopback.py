@@ -1,0 +1,54 @@
+"""Servers with a TCP port on loopback, for those that others must reach by an address."""
+
+from __future__ import annotations
+
+import random
+import socket
+import time
+from typing import TYPE_CHECKING
+
+import redis
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+START_SECONDS = 20.0
+
+_PORTS = range(10_000, 22_000)  # these and the bus ports lie below the ephemeral ones
+_BUS_OFFSET = 10_000
+
+
+def free_port(*, bus: bool = False) -> int:
+    """A TCP port that nobody uses, nor the cluster's bus port that goes with it."""
+    for _ in range(1_000):
+        port = random.choice(_PORTS)
+        with socket.socket() as first, socket.socket() as second:
+            try:
+                first.bind(("127.0.0.1", port))
+                if bus:
+                    second.bind(("127.0.0.1", port + _BUS_OFFSET))
+            except OSError:
+                continue
+            return port
+    raise OSError("no free ports")
+
+
+def wait_for(reached: Callable[[], bool], what: str) -> None:
+    """Until a state is reached."""
+    deadline = time.monotonic() + START_SECONDS
+    while not reached():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not ready")
+        time.sleep(0.02)
+
+
+def listening(port: int) -> dict[str, str]:
+    """What makes a server listen there."""
+    return {"port": str(port), "bind": "127.0.0.1"}
+
+
+def connected(port: int, *, password: str | None = None) -> redis.Redis:
+    """A connection to the server there and no other, closed with the garbage."""
+    return redis.Redis(
+        port=port, password=password, decode_responses=True, protocol=2, socket_timeout=5
+    )
