@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from streamer.models.temporal.lstm import LstmModel
+    from streamer.models.temporal.network import RecurrentNetwork
     from streamer.training.lanes import Lanes
     from streamer.training.recipe import Recipe
 
@@ -20,7 +20,7 @@ UNKNOWN = -1
 class Walker:
     """Losses of window after window, the state carried from one to the next."""
 
-    def __init__(self, model: LstmModel, lanes: Lanes, recipe: Recipe, *, num_phases: int) -> None:
+    def __init__(self, model: RecurrentNetwork, lanes: Lanes, recipe: Recipe, *, num_phases: int) -> None:
         self._model = model
         self._lanes = lanes
         self._recipe = recipe
