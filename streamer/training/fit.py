@@ -18,7 +18,7 @@ from streamer.training.walker import UNKNOWN, Walker, frame_loss
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from streamer.models.temporal.lstm import LstmModel
+    from streamer.models.temporal.network import RecurrentNetwork
     from streamer.training.dataset import Dataset, Example
     from streamer.training.recipe import Recipe
 
@@ -42,7 +42,7 @@ class History:
 
 
 def fit(
-    model: LstmModel,
+    model: RecurrentNetwork,
     dataset: Dataset,
     recipe: Recipe,
     *,
@@ -85,7 +85,7 @@ def fit(
     return history
 
 
-def predict(model: LstmModel, examples: Sequence[Example]) -> list[np.ndarray]:
+def predict(model: RecurrentNetwork, examples: Sequence[Example]) -> list[np.ndarray]:
     """Logits float32 (T, C) of each example from a fresh state, as serving would give them."""
     model.eval()
     logits = []
@@ -100,7 +100,7 @@ def predict(model: LstmModel, examples: Sequence[Example]) -> list[np.ndarray]:
 class _Descent:
     """The optimiser and its schedule."""
 
-    def __init__(self, model: LstmModel, recipe: Recipe) -> None:
+    def __init__(self, model: RecurrentNetwork, recipe: Recipe) -> None:
         self._model = model
         self._clip_norm = recipe.clip_norm
         self._optimiser = torch.optim.AdamW(
@@ -123,7 +123,7 @@ class _Descent:
         return value
 
 
-def _check(model: LstmModel, dataset: Dataset, *, update: int, train_loss: float) -> Check:
+def _check(model: RecurrentNetwork, dataset: Dataset, *, update: int, train_loss: float) -> Check:
     num_phases = len(dataset.labels.phases)
     logits = np.concatenate(predict(model, dataset.validation))
     phases = np.concatenate([example.phases_T for example in dataset.validation])

@@ -25,7 +25,7 @@ class Recipe:
         learning_rate: At its highest.
         weight_decay: Of AdamW.
         clip_norm: Longest gradient.
-        dropout: See `LstmModel`.
+        dropout: See `RecurrentNetwork`.
         noise: Spread of what is added to each normalised feature, anew in every frame.
         shift: Spread of what is added to each normalised feature of a clip as a whole, so that
             the model does not learn a scene by heart: on the work cell it matters most (0.3 gave

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from streamer.models.bundle import GapConfig, ModelConfig
-from streamer.models.temporal.lstm import LstmModel
+from streamer.models.temporal.network import RecurrentNetwork
 from streamer.training.decoding import ClipDecoder
 from streamer.training.evaluate import evaluate
 from streamer.training.export import check_place, write_bundle
@@ -33,7 +33,7 @@ HOLD_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """Size of the network. See `LstmModel`."""
+    """Size of the network. See `RecurrentNetwork`."""
 
     projection_dim: int = 64
     hidden_dim: int = 96
@@ -84,7 +84,7 @@ def train_bundle(
     """
     check_place(out / "bundle")
     torch.manual_seed(recipe.seed)
-    model = LstmModel.of(config, dropout=recipe.dropout)
+    model = RecurrentNetwork(config, dropout=recipe.dropout)
     history = fit(model, dataset, recipe, progress=progress)
     decoder = tune(
         dataset.validation,

@@ -11,7 +11,7 @@ from streamer.training.losses import Targets
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from streamer.models.temporal.lstm import LstmModel
+    from streamer.models.temporal.network import RecurrentNetwork
     from streamer.training.lanes import Window, Windows
     from streamer.training.losses import Objective
     from streamer.training.recipe import Recipe
@@ -27,7 +27,7 @@ class Walker:
     """
 
     def __init__(
-        self, model: LstmModel, windows: Windows, recipe: Recipe, objective: Objective
+        self, model: RecurrentNetwork, windows: Windows, recipe: Recipe, objective: Objective
     ) -> None:
         self._model = model
         self._windows = windows
