@@ -20,9 +20,7 @@ if TYPE_CHECKING:
     from streamer.models.temporal.cells import RecurrentCells, State
 
 
-def walk_whole(
-    cells: RecurrentCells, inputs_TBI: Tensor, state: State
-) -> tuple[Tensor, State]:
+def walk_whole(cells: RecurrentCells, inputs_TBI: Tensor, state: State) -> tuple[Tensor, State]:
     """T steps forwards from `state` and backwards from zeros, as `torch.nn.LSTM` does it.
 
     Returns:
