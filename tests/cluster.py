@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import redis
 from redis.crc import key_slot
 
 from streamer.transport.embedded import EmbeddedValkey
-from tests.loopback import connected, free_port, listening, wait_for
+from tests.loopback import bus_port, connected, free_port, listening, wait_for
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
 NUM_SLOTS = 16_384
@@ -21,20 +23,37 @@ NODE_TIMEOUT_MS = 1_000
 
 
 class ClusterNode:
-    """A server with a TCP port. Its files stay when it is killed."""
+    """A server with a TCP port. Its files stay when it is killed.
 
-    def __init__(self, *, binary: str | None, appendonly: bool) -> None:
+    Args:
+        binary: Another server than the one in the package.
+        front: Given the port, starts what stands before it for clients, and returns its port.
+        options: Further configuration directives.
+    """
+
+    def __init__(
+        self,
+        *,
+        binary: str | None,
+        front: Callable[[int], int] | None,
+        options: Mapping[str, str],
+    ) -> None:
         self.port = free_port(bus=True)
+        self.client_port = self.port if front is None else front(self.port)
         self.server = EmbeddedValkey(
             {
                 **listening(self.port),
+                "cluster-announce-port": str(self.client_port),
+                # The nodes reach each other without a detour.
+                "cluster-announce-bus-port": str(bus_port(self.port)),
                 "cluster-enabled": "yes",
                 "cluster-node-timeout": str(NODE_TIMEOUT_MS),
-                "appendonly": "yes" if appendonly else "no",
                 "appendfsync": "always",
+                **options,
             },
             binary=binary,
         )
+        self.directory = Path(options.get("dir", self.server.directory))
 
     @property
     def client(self) -> redis.Redis:
@@ -61,18 +80,29 @@ class EmbeddedCluster:
     Args:
         binary: Another server than the one in the package.
         appendonly: Whether a master that was killed has its data when it comes back.
+        front: Given a node's port, starts what stands before it for clients, and returns its port.
+        folder: Where data and logs are kept; else they go with the cluster.
     """
 
-    def __init__(self, *, binary: str | None = None, appendonly: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        binary: str | None = None,
+        appendonly: bool = False,
+        front: Callable[[int], int] | None = None,
+        folder: Path | None = None,
+    ) -> None:
         self._stack = contextlib.ExitStack()
         self._binary = binary
         self._appendonly = appendonly
+        self._front = front
+        self._folder = folder
         self.nodes: list[ClusterNode] = []
 
     @property
     def url(self) -> str:
         """For `connect`."""
-        return "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+        return "redis+cluster://" + ",".join(f"127.0.0.1:{node.client_port}" for node in self.nodes)
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as starting:
@@ -123,7 +153,7 @@ class EmbeddedCluster:
                 with node.client as client:
                     ranges = client.execute_command("CLUSTER SLOTS")
                 for low, high, master, *_ in ranges:
-                    if low <= slot <= high and master[1] == node.port:
+                    if low <= slot <= high and master[1] == node.client_port:
                         return node
         raise LookupError(f"no node has slot {slot}")
 
@@ -170,7 +200,12 @@ class EmbeddedCluster:
         wait_for(lambda: self.owner(slot) is target, "the migration")
 
     def _start_node(self, stack: contextlib.ExitStack) -> ClusterNode:
-        node = ClusterNode(binary=self._binary, appendonly=self._appendonly)
+        options = {"appendonly": "yes" if self._appendonly else "no"}
+        if self._folder is not None:
+            own = self._folder / f"node-{len(self.nodes)}"
+            own.mkdir(parents=True)
+            options |= {"dir": str(own), "logfile": str(own / "server.log")}
+        node = ClusterNode(binary=self._binary, front=self._front, options=options)
         stack.enter_context(node.server)
         return node
 

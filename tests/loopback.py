@@ -18,6 +18,11 @@ _PORTS = range(10_000, 22_000)  # these and the bus ports lie below the ephemera
 _BUS_OFFSET = 10_000
 
 
+def bus_port(port: int) -> int:
+    """Where the nodes of a cluster speak to the one with that port."""
+    return port + _BUS_OFFSET
+
+
 def free_port(*, bus: bool = False) -> int:
     """A TCP port that nobody uses, nor the cluster's bus port that goes with it."""
     for _ in range(1_000):
@@ -26,7 +31,7 @@ def free_port(*, bus: bool = False) -> int:
             try:
                 first.bind(("127.0.0.1", port))
                 if bus:
-                    second.bind(("127.0.0.1", port + _BUS_OFFSET))
+                    second.bind(("127.0.0.1", bus_port(port)))
             except OSError:
                 continue
             return port

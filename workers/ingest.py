@@ -251,8 +251,8 @@ class IngestService:
             num_held = len(self._shares.held)
             self._observer.observe(LeasesChanged("streams", len(changes.gained), lost, num_held))
         new = held - surplus - self._watched.keys()
-        if new & self._removed.keys():
-            self._reconcile()  # who had it before may have said its end just before letting go
+        if new:
+            self._reconcile()  # who had one before may have ended it just before letting go
         for stream_id in new & self._desired.keys():
             self._start(stream_id, self._desired[stream_id])
         for stream_id in new & self._removed.keys():

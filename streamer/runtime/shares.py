@@ -41,9 +41,16 @@ class Changes(Generic[Share]):
 
 @dataclass(frozen=True, slots=True)
 class _Absence:
-    """Of one who was there before an outage and is not back: since when, and how long it counts."""
+    """Of one who was there before an outage, and may not be back yet.
+
+    Attributes:
+        first: When the first outage was seen.
+        latest: When the latest was.
+        until: It counts as there for so long.
+    """
 
     first: float
+    latest: float
     until: float
 
 
@@ -169,17 +176,21 @@ class Shares(Generic[Share]):
         )
         there = set(self._roster.join(self._member, ttl_seconds=self._ttl_seconds))
         if after_outage:
-            for member in set(self._members) - there:
+            for member in set(self._members) - {self._member}:
                 first = self._away[member].first if member in self._away else now
                 until = min(now + PATIENCE_SECONDS, first + MAX_PATIENCE_SECONDS)
-                self._away[member] = _Absence(first, until)
+                self._away[member] = _Absence(first, now, until)
         self._away = {
             member: absence
             for member, absence in self._away.items()
-            if member not in there and now < absence.until
+            if now < absence.until and not (member in there and self._is_over(absence, now))
         }
         self._members = sorted(there | self._away.keys())
         self._looked_at = now
+
+    def _is_over(self, absence: _Absence, now: float) -> bool:
+        # Until then, Redis may list one who was there before the outage, and has not come back.
+        return now - absence.latest > self._ttl_seconds
 
     def _due(self, now: float) -> set[Share]:
         third = self._ttl_seconds / 3

@@ -9,16 +9,13 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections import Counter
 from pathlib import Path
 
-from tests.faults.cluster_scenario import run_on_cluster
 from tests.faults.disturbances import Disturbance
 from tests.faults.model import write_model
-from tests.faults.scenario import Scenario, run
-
-MAX_TOLD = 10
-"""Mismatches told of one scenario."""
+from tests.faults.run import run
+from tests.faults.scenario import Scenario
+from tests.faults.tally import Tally
 
 
 def main() -> int:
@@ -26,7 +23,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--faults", default="kill", help=",".join(Disturbance))
-    parser.add_argument("--cluster", action="store_true", help="on three masters: other faults")
+    parser.add_argument("--cluster", action="store_true", help="on three masters")
     parser.add_argument("--server", choices=("valkey", "redis"), default="valkey")
     parser.add_argument("--fsync", choices=("everysec", "always"), default="everysec")
     parser.add_argument("--seconds", type=float, default=20.0)
@@ -38,34 +35,25 @@ def main() -> int:
     options = parser.parse_args()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="streamer-faults-"))
     model = write_model(folder / "model")
-    total: Counter[str] = Counter()
-    failed = 0
+    tally = Tally()
     for seed in options.seeds:
         scenario = Scenario(
             name=options.faults,
             seed=seed,
             kinds=tuple(map(Disturbance, options.faults.split(","))),
             server=options.server,
-            fsync=options.fsync,
+            fsync="always" if options.cluster else options.fsync,
+            cluster=options.cluster,
             seconds=options.seconds,
             workers=tuple(options.workers),
             partitions=options.partitions,
             settings=dict(pair.split("=", 1) for pair in options.set),
             mutants=tuple(filter(None, options.mutants.split(","))),
         )
-        stage = run_on_cluster if options.cluster else run
-        report = stage(scenario, model, folder / f"seed-{seed}", clips=folder / "clips")
-        print(report, flush=True)
-        for text in report.wrong[:MAX_TOLD]:
-            print(f"     {text}")
-        if len(report.wrong) > MAX_TOLD:
-            print(f"     and {len(report.wrong) - MAX_TOLD} more")
-        total += report.faults
-        failed += bool(report.wrong)
-    print(f"\n{len(options.seeds)} scenarios, {failed} failed; data and logs: {folder}")
-    for name, count in sorted(total.items()):
-        print(f"{count:6} {name}")
-    return 1 if failed else 0
+        report = run(scenario, model, folder / f"seed-{seed}", clips=folder / "clips")
+        print(*tally.add(report), sep="\n", flush=True)
+    print("", *tally.lines(), f"data and logs: {folder}", sep="\n")
+    return 1 if tally.failed else 0
 
 
 if __name__ == "__main__":

@@ -57,12 +57,12 @@ def writes(file: Path) -> Iterator[Write]:
             yield Write(command.start, command.end, (command.arguments,))
 
 
-def cut_last(file: Path, *, num_writes: int) -> int:
-    """Lose the last writes. Returns how many were there to lose."""
-    ends = [(write.start, write.end) for write in writes(file)]
-    lost = ends[-num_writes:]
+def cut_last(file: Path, *, num_writes: int, after: int = 0) -> int:
+    """Lose the last writes, but none that begins before an offset. Returns how many were lost."""
+    starts = [write.start for write in writes(file) if write.start >= after]
+    lost = starts[-num_writes:]
     if lost:
-        _truncate(file, lost[0][0])
+        _truncate(file, lost[0])
     return len(lost)
 
 

@@ -15,6 +15,9 @@ from pathlib import Path
 
 import pytest
 
+JUMPS_SECONDS = (-600.0, 0.0, 600.0)
+"""From the true time. From one to another a clock jumps by up to twice as much."""
+
 _SOURCE = Path(__file__).with_name("skew.c")
 
 
@@ -37,10 +40,11 @@ class SkewedClock:
     """A UTC clock that those who share its environment go by. The monotonic one is true.
 
     Args:
-        folder: Where library and offset are kept.
+        folder: Where library and offset are kept. It is made.
     """
 
     def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
         self._library = build_library(folder)
         self._file = folder / "skew"
         self._file.write_bytes(bytes(8))

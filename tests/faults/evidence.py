@@ -10,7 +10,7 @@ from streamer.transport.transport import LogEntry, Refusal, Unreadable
 from tests.faults import aof
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     import redis
@@ -82,6 +82,14 @@ def collect(
         if checkpoint is not None:
             stored[stream_id] = checkpoint
     return Evidence(entries, read_events(client, keys), stored)
+
+
+def encoded(evidence: Evidence, injected: Collection[tuple[str, int]]) -> Entries:
+    """The input log without what was put into it by hand."""
+    return {
+        stream_id: [entry for entry in own if (stream_id, entry.position) not in injected]
+        for stream_id, own in evidence.entries.items()
+    }
 
 
 def read_events(client: redis.Redis, keys: Keys) -> list[bytes]:

@@ -6,9 +6,11 @@ import pytest
 
 from tests.faults.disturbances import Disturbance as D
 from tests.faults.plan import Fault
-from tests.faults.scenario import Scenario, run
+from tests.faults.run import run
+from tests.faults.scenario import SHORT_LOG, Scenario
 
 MUTANT_SEEDS = (1, 2, 3)
+CLUSTER = {"cluster": True, "partitions": 64, "fsync": "always"}
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +40,12 @@ def short(seed, *kinds, **changes):
         short(1, D.LOST, D.TORN),
         short(1, D.PROMOTE, D.DEADLY),
         short(1, D.MEMORY, D.DISK, D.CLOCK, server="redis"),
+        short(1, D.SERVER_CLOCK, D.KILL),
+        short(1, D.STOP, retained=False, settings=SHORT_LOG),
+        short(1, D.KILL, D.WIRE, D.REDIS, D.MIGRATE, **CLUSTER),
+        short(1, D.LOST, D.WIRE, server="redis", **CLUSTER),
     ],
-    ids=lambda scenario: f"{scenario.name}-{scenario.server}",
+    ids=lambda scenario: f"{scenario.name}-{'cluster-' * scenario.cluster}{scenario.server}",
 )
 def test_whatever_goes_wrong_the_log_is_the_fold_of_its_input(
     scenario, fault_model, tmp_path, clips
@@ -47,6 +53,10 @@ def test_whatever_goes_wrong_the_log_is_the_fold_of_its_input(
     report = run(scenario, fault_model, tmp_path, clips=clips)
     assert report.wrong == ()
     assert report.faults.total() >= 1
+    if D.POISON in scenario.kinds:
+        assert report.faults[D.POISON] >= 1
+    if D.DEADLY in scenario.kinds:
+        assert report.faults[D.DEADLY] >= 1
     assert report.num_events > 100
 
 

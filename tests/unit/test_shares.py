@@ -253,3 +253,17 @@ def test_whatever_happens_no_share_has_two_owners_and_in_the_end_each_has_one(tt
         world.workers.pop(name, None)
     world.run(2 * ttl_seconds + 2)
     assert set(world.owners()) == set(SHARES)
+
+
+def test_one_that_is_still_listed_after_an_outage_is_waited_for_too():
+    """What Redis says of the others may be from before the outage, and end at any time."""
+    world = World(ttl_seconds=1.0)
+    world.start("a", "b")
+    world.run(2)
+    saved, before = world.save(), world.owners()
+    world.run(0.5)
+    world.roll_back(saved)
+    world.run(1.5, frozen={"b"})
+    assert world.workers["a"].held == {share for share in SHARES if before[share] == "a"}
+    world.run(0.5)
+    assert world.owners() == before
