@@ -47,9 +47,7 @@ class Graph:
         self._nodes.append(helper.make_node(op, inputs, outputs, name=name, **attributes))
         return outputs
 
-    def proto(
-        self, name: str, inputs: Sequence[Port], outputs: Sequence[Port]
-    ) -> onnx.GraphProto:
+    def proto(self, name: str, inputs: Sequence[Port], outputs: Sequence[Port]) -> onnx.GraphProto:
         """The graph. A body leaves the weights to the graph around it."""
         return helper.make_graph(
             self._nodes,

@@ -20,7 +20,9 @@ UNKNOWN = -1
 class Walker:
     """Losses of window after window, the state carried from one to the next."""
 
-    def __init__(self, model: RecurrentNetwork, lanes: Lanes, recipe: Recipe, *, num_phases: int) -> None:
+    def __init__(
+        self, model: RecurrentNetwork, lanes: Lanes, recipe: Recipe, *, num_phases: int
+    ) -> None:
         self._model = model
         self._lanes = lanes
         self._recipe = recipe

@@ -9,8 +9,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from streamer.core.errors import ModelError
-from streamer.models.temporal.network import RecurrentNetwork
 from streamer.models.temporal.model import check_step
+from streamer.models.temporal.network import RecurrentNetwork
 
 if TYPE_CHECKING:
     import numpy as np
