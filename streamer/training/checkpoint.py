@@ -23,7 +23,7 @@ NAME = "unfinished.pt"
 
 
 def fingerprint(config: ModelConfig, dataset: Dataset, recipe: Recipe) -> str:
-    """Digest of all that decides the weights: another one, and going on would be another training."""
+    """Digest of all that decides the weights."""
     digest = hashlib.sha256(msgspec.json.encode(config))
     digest.update(repr(sorted(asdict(recipe).items())).encode())
     for example in (*dataset.train, *dataset.validation):

@@ -36,7 +36,7 @@ class Descent:
         )
         self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimiser, recipe.rate)
         self._average = (
-            AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay))
+            AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay))  # type: ignore[no-untyped-call]
             if recipe.ema_decay
             else None
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from streamer.training.losses import UNKNOWN, Objective, frame_loss
 from streamer.training.walker import Walker
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from streamer.models.temporal.network import RecurrentNetwork
@@ -59,18 +59,12 @@ class History:
         return len(self.checks) - 1 - self.best
 
 
-class Progress(Protocol):
-    """Is told each look at the validation part."""
-
-    def __call__(self, check: Check) -> None: ...
-
-
 def fit(
     model: RecurrentNetwork,
     dataset: Dataset,
     recipe: Recipe,
     *,
-    progress: Progress,
+    progress: Callable[[Check], None],
     folder: Path | None = None,
 ) -> History:
     """Train in place, and leave the weights of the best check. Same inputs, same weights.

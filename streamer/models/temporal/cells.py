@@ -39,6 +39,9 @@ State = tuple[Tensor, Tensor]
 """(hidden, cell): (L, B, H) each of a whole network, (B, H) of a layer."""
 NORM_EPSILON = 1e-5
 """Added to variances, as `torch.nn.LayerNorm` does."""
+_RECURRENT_GAIN = 0.1
+"""What the gain on R h starts at, as in Cooijmans et al. (2017). At 1, normalisation makes the
+loop through h so strong that two layers are at the edge of chaos: rounding grows step by step."""
 _MEMORY_GATE: dict[Architecture, tuple[int, float]] = {
     "lstm": (1, 1.0),
     "lstm_peephole": (1, 1.0),
@@ -86,7 +89,7 @@ class RecurrentCells(nn.Module):
                 for name, shape in self._shapes(width).items():
                     weight = torch.empty(shape)
                     if name.startswith("gain"):
-                        nn.init.ones_(weight)
+                        nn.init.constant_(weight, _RECURRENT_GAIN if name == "gain_hh" else 1.0)
                     else:
                         nn.init.uniform_(weight, -bound, bound)
                     self.register_parameter(f"{name}_{suffix}", nn.Parameter(weight))

@@ -70,6 +70,6 @@ def walk_ahead(
             f"l{layer}_reverse", windows_WNI.flip(0), (zeros, zeros), mask_TB=mask_WN.flip(0)
         )
         both = torch.cat((forward_WNH, backward_WNH.flip(0)), dim=-1)
-        windows_WTBI = both.unflatten(1, (steps, batch))
+        windows_WTBI = both.reshape(width, steps, batch, -1)
     hiddens, forward_cells = zip(*after, strict=True)
     return windows_WTBI[0], (torch.stack(hiddens), torch.stack(forward_cells))
