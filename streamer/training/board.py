@@ -17,7 +17,7 @@ class Board:
     """Writes event files to a folder. To be entered."""
 
     def __init__(self, folder: Path) -> None:
-        self._writer = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+        self._writer = SummaryWriter(str(folder))
 
     def __enter__(self) -> Self:
         return self
@@ -28,7 +28,7 @@ class Board:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._writer.close()  # type: ignore[no-untyped-call]
+        self._writer.close()
 
     def show(self, check: Check) -> None:
         """Add a look at the validation part."""
@@ -38,4 +38,4 @@ class Board:
             ("accuracy/phase", check.phase_accuracy),
             ("learning_rate", check.learning_rate),
         ):
-            self._writer.add_scalar(name, value, check.update)  # type: ignore[no-untyped-call]
+            self._writer.add_scalar(name, value, check.update)

@@ -27,8 +27,13 @@ def fingerprint(config: ModelConfig, dataset: Dataset, recipe: Recipe) -> str:
     digest = hashlib.sha256(msgspec.json.encode(config))
     digest.update(repr(sorted(asdict(recipe).items())).encode())
     for example in (*dataset.train, *dataset.validation):
-        for array in (example.features_TD, example.phases_T, example.actions_TA):
-            digest.update(array.tobytes())
+        for array in (
+            example.features_TD,
+            example.phases_T,
+            example.actions_TA,
+            example.teacher_TC,
+        ):
+            digest.update(b"" if array is None else array.tobytes())
     return digest.hexdigest()
 
 
