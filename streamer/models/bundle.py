@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 
 from streamer.core.errors import ModelError
 from streamer.core.preprocess import Preprocess
-from streamer.models.config import DecoderConfig, GapConfig, ModelConfig
+from streamer.models.config import NUM_GATES, DecoderConfig, GapConfig, ModelConfig
 from streamer.models.manifest import MANIFEST, decode_json, read_verified
 
 if TYPE_CHECKING:
@@ -103,10 +103,12 @@ def _check_weights(path: Path, data: bytes, config: ModelConfig) -> None:
         tensors = safetensors.numpy.load(data)
     except SafetensorError as error:
         raise ModelError(f"{path}: not a safetensors file ({error})") from error
+    gates_dim = NUM_GATES[config.architecture] * config.hidden_dim
+    last = f"{config.cell_family}.weight_hh_l{config.num_layers - 1}"
     expected = {
-        "head.weight": (config.num_classes, config.hidden_dim),
+        "head.weight": (config.num_classes, config.directions * config.hidden_dim),
         "projection.weight": (config.projection_dim, config.feature_dim),
-        f"lstm.weight_hh_l{config.num_layers - 1}": (4 * config.hidden_dim, config.hidden_dim),
+        last: (gates_dim, config.hidden_dim),
     }
     for name, shape in expected.items():
         found = tensors[name].shape if name in tensors else "none"

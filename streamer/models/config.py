@@ -10,6 +10,15 @@ from streamer.core.event import GapPolicy
 
 FORMAT_VERSION = 1
 """Of bundles."""
+Architecture = Literal["lstm", "lstm_peephole", "lstm_coupled", "gru"]
+"""The recurrent cells. Each is described where it is computed: `streamer.models.temporal.cells`."""
+NUM_GATES: dict[Architecture, int] = {
+    "lstm": 4,
+    "lstm_peephole": 4,
+    "lstm_coupled": 3,
+    "gru": 3,
+}
+"""Rows of a cell's weight matrices, in hidden widths."""
 
 
 class GapConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -47,10 +56,10 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     Attributes:
         name: For people.
-        architecture: Which network.
+        architecture: Which recurrent cell.
         feature_dim: D.
-        projection_dim: Width of the LSTM's input.
-        hidden_dim: H.
+        projection_dim: P, width of the first recurrent layer's input.
+        hidden_dim: H, of each direction.
         num_layers: L.
         phases: Labels of which one holds at a time, in the order of the outputs.
         actions: Labels of which any number hold; their outputs follow.
@@ -58,11 +67,15 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         encoder: Name of the encoder it was trained with.
         encoder_id: Digest of that encoder and its preprocessing.
         gap: See `GapConfig`.
+        layer_norm: Whether the cells normalise their gates and what they put out.
+        directions: 2: each layer also walks backwards, from frames that are still to come.
+        lookahead_frames: How many frames to come the backward direction sees. With 2 directions,
+            0 means all of them: such a model reads whole recordings only.
         format_version: Of the bundle.
     """
 
     name: str
-    architecture: Literal["lstm"]
+    architecture: Architecture
     feature_dim: int
     projection_dim: int
     hidden_dim: int
@@ -73,6 +86,9 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     encoder: str
     encoder_id: str
     gap: GapConfig
+    layer_norm: bool = False
+    directions: Literal[1, 2] = 1
+    lookahead_frames: int = 0
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
@@ -84,6 +100,11 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         for name in ("feature_dim", "projection_dim", "hidden_dim", "num_layers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, found {getattr(self, name)}")
+        if self.lookahead_frames < 0 or (self.lookahead_frames and self.directions == 1):
+            raise ValueError(
+                f"lookahead_frames: expected 0 with one direction, at least 0 with two, found "
+                f"{self.lookahead_frames} with {self.directions}"
+            )
         if self.analysis_fps <= 0:
             raise ValueError(f"analysis_fps: expected a number above 0, found {self.analysis_fps}")
         labels = (*self.phases, *self.actions)
@@ -96,6 +117,11 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def num_classes(self) -> int:
         """C."""
         return len(self.phases) + len(self.actions)
+
+    @property
+    def cell_family(self) -> str:
+        """`lstm` or `gru`: what the names of the recurrent weights begin with."""
+        return self.architecture.partition("_")[0]
 
 
 class DecoderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -50,6 +50,7 @@ class Example:
         pts_T: float64, seconds.
         phases_T: int64, index of the phase; -1 where nobody knows.
         actions_TA: float32, 1 where an action holds.
+        teacher_TC: float32, a teacher's logits, if there is one.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Example:
     pts_T: np.ndarray
     phases_T: np.ndarray
     actions_TA: np.ndarray
+    teacher_TC: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.pts_T)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from streamer.training.decoding import ClipDecoder
+from streamer.training.losses import UNKNOWN
 from streamer.training.metrics import (
     Counts,
     edit_score,
@@ -16,7 +17,6 @@ from streamer.training.metrics import (
     segment_counts,
     stretches,
 )
-from streamer.training.walker import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
     from streamer.core.preprocess import Preprocess
     from streamer.models.bundle import DecoderConfig, ModelConfig
-    from streamer.models.temporal.lstm import LstmModel
+    from streamer.models.temporal.network import RecurrentNetwork
 
 
 def write_bundle(
     path: Path,
     *,
-    model: LstmModel,
+    model: RecurrentNetwork,
     config: ModelConfig,
     preprocess: Preprocess,
     decoder: DecoderConfig,

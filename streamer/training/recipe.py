@@ -4,6 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
+
+from streamer.core.errors import ConfigError
+
+PARTS_OF_ONE = (
+    "dropout",
+    "feature_dropout",
+    "time_warp",
+    "label_smoothing",
+    "distillation",
+    "ema_decay",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -11,6 +23,10 @@ class Recipe:
     """How to train.
 
     Attributes:
+        method: `tbptt`: truncated backpropagation through time, the state carried along parallel
+            lanes, a loss for every frame (Williams and Peng, 1990). `window`: windows from
+            anywhere, each from a fresh state, a loss for the last frame alone (MiniROAD: An et
+            al., ICCV 2023).
         num_lanes: Clips side by side.
         num_steps: Frames that gradients flow through.
         max_updates: Most updates of the weights.
@@ -18,17 +34,29 @@ class Recipe:
         learning_rate: At its highest.
         weight_decay: Of AdamW.
         clip_norm: Longest gradient.
-        dropout: See `LstmModel`.
+        dropout: See `RecurrentNetwork`.
         noise: Spread of what is added to each normalised feature, anew in every frame.
         shift: Spread of what is added to each normalised feature of a clip as a whole, so that
             the model does not learn a scene by heart: on the work cell it matters most (0.3 gave
             91 % right on unseen scenes, 1.5 gave 93 %, 2.5 gave 92 %).
+        feature_dropout: Probability with which a feature of a clip is missing altogether.
+        time_warp: A clip is played faster or slower by up to this part.
+        label_smoothing: See `frame_loss`.
+        class_weights: Whether rare classes count more: `none`, `sqrt` or `inverse`.
+        temporal_smoothing: Weight of `smoothing_loss`; MS-TCN has 0.15.
+        distillation: How much a teacher's outputs count against the labels, if there is one.
+        distillation_temperature: Softens its outputs.
+        ema_decay: The weights that are kept are a moving average of those of all updates, with
+            this decay per update; 0: the last ones.
+        mixed_precision: bfloat16 where it is safe; on a GPU only.
+        device: `cpu` or `cuda`.
         check_every: Updates between two looks at the validation part.
         patience: Looks without improvement after which training stops.
         seed: Of all chance.
         num_threads: Of torch. Another number gives other roundings.
     """
 
+    method: Literal["tbptt", "window"] = "tbptt"
     num_lanes: int = 32
     num_steps: int = 64
     max_updates: int = 2000
@@ -39,10 +67,30 @@ class Recipe:
     dropout: float = 0.4
     noise: float = 0.5
     shift: float = 1.5
+    feature_dropout: float = 0.0
+    time_warp: float = 0.0
+    label_smoothing: float = 0.0
+    class_weights: Literal["none", "sqrt", "inverse"] = "none"
+    temporal_smoothing: float = 0.0
+    distillation: float = 0.5
+    distillation_temperature: float = 2.0
+    ema_decay: float = 0.0
+    mixed_precision: bool = False
+    device: str = "cpu"
     check_every: int = 100
     patience: int = 8
     seed: int = 1
     num_threads: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("num_lanes", "num_steps", "max_updates", "check_every", "patience"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}: expected at least 1, found {getattr(self, name)}")
+        for name in PARTS_OF_ONE:
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name}: expected 0 to 1, found {getattr(self, name)}")
+        if self.mixed_precision and not self.device.startswith("cuda"):
+            raise ConfigError("mixed_precision: expected device=cuda with it; leave it out")
 
     def rate(self, update: int) -> float:
         """Part of the highest learning rate: up along a line, then down along a cosine."""

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from streamer.models.bundle import GapConfig, ModelConfig
-from streamer.models.temporal.lstm import LstmModel
+from streamer.models.temporal.network import RecurrentNetwork
+from streamer.training.board import Board
 from streamer.training.decoding import ClipDecoder
 from streamer.training.evaluate import evaluate
 from streamer.training.export import check_place, write_bundle
 from streamer.training.fit import fit, predict
 from streamer.training.plots import plot_learning_curve, plot_ribbons
+from streamer.training.teacher import taught
 from streamer.training.tuning import tune
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ HOLD_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """Size of the network. See `LstmModel`."""
+    """Size of the network. See `RecurrentNetwork`."""
 
     projection_dim: int = 64
     hidden_dim: int = 96
@@ -68,24 +70,38 @@ def train_bundle(
     encoder: Encoder,
     recipe: Recipe,
     progress: Callable[[Check], None],
+    teacher: Bundle | None = None,
 ) -> Bundle:
     """Train, fit the decoder, measure, and write `bundle/` and the pictures.
 
+    A run that was interrupted goes on where it was, if it is started again in the same folder.
+
     Args:
-        out: Folder of the run. Gets `bundle/`, `learning_curve.png` and `ribbons.png`.
+        out: Folder of the run. Gets `bundle/`, `learning_curve.png` and `ribbons.png`, and event
+            files for TensorBoard in `tensorboard/`.
         dataset: To train, validate and test on.
         config: What to train.
         encoder: That made the features.
         recipe: How to train.
         progress: Is told each look at the validation part.
+        teacher: Its outputs count as targets too, as much as the recipe says.
 
     Raises:
-        ConfigError: `bundle/` holds something else.
+        ConfigError: `bundle/` holds something else, the folder another unfinished training, or the
+            teacher does not fit.
     """
     check_place(out / "bundle")
+    if teacher is not None:
+        dataset = taught(dataset, teacher, encoder_id=encoder.encoder_id)
     torch.manual_seed(recipe.seed)
-    model = LstmModel.of(config, dropout=recipe.dropout)
-    history = fit(model, dataset, recipe, progress=progress)
+    model = RecurrentNetwork(config, dropout=recipe.dropout)
+    with Board(out / "tensorboard") as board:
+
+        def show(check: Check) -> None:
+            board.show(check)
+            progress(check)
+
+        history = fit(model, dataset, recipe, progress=show, folder=out)
     decoder = tune(
         dataset.validation,
         predict(model, dataset.validation),

@@ -12,7 +12,7 @@ import numpy as np
 from streamer.models.bundle import DecoderConfig
 from streamer.training.decoding import ClipDecoder
 from streamer.training.evaluate import action_counts, phase_metrics
-from streamer.training.walker import UNKNOWN
+from streamer.training.losses import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -1,70 +1,71 @@
-"""The loss, and the walk through the training part that it is taken of."""
+"""The walk through the training part: windows, disturbed, through the model, to a loss."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
-from torch.nn import functional
+
+from streamer.training.losses import Targets
 
 if TYPE_CHECKING:
-    from streamer.models.temporal.lstm import LstmModel
-    from streamer.training.lanes import Lanes
-    from streamer.training.recipe import Recipe
+    from torch import Tensor
 
-UNKNOWN = -1
-"""Target of a frame whose phase nobody knows."""
+    from streamer.models.temporal.network import RecurrentNetwork
+    from streamer.training.lanes import Window, Windows
+    from streamer.training.losses import Objective
+    from streamer.training.recipe import Recipe
 
 
 class Walker:
-    """Losses of window after window, the state carried from one to the next."""
+    """Losses of window after window, the state carried from one to the next.
 
-    def __init__(self, model: LstmModel, lanes: Lanes, recipe: Recipe, *, num_phases: int) -> None:
+    Attributes:
+        state: Of the recurrent layers, after the last window.
+        shift_BD: What is added to each lane's clip as a whole.
+        keep_BD: 0 for features that are missing from a lane's clip, else 1.
+    """
+
+    def __init__(
+        self, model: RecurrentNetwork, windows: Windows, recipe: Recipe, objective: Objective
+    ) -> None:
         self._model = model
-        self._lanes = lanes
+        self._windows = windows
         self._recipe = recipe
-        self._num_phases = num_phases
-        self._state = model.initial_state(recipe.num_lanes)
-        self._shift_BD = torch.zeros(recipe.num_lanes, len(model.mean_D))
+        self._objective = objective
+        self.state = model.initial_state(recipe.num_lanes)
+        self.shift_BD = torch.zeros(recipe.num_lanes, len(model.mean_D), device=recipe.device)
+        self.keep_BD = torch.ones_like(self.shift_BD)
 
     def loss(self) -> Tensor:
         """Of the next window, with features disturbed."""
-        window, recipe = self._lanes.next_window(), self._recipe
-        spread_D = 1 / self._model.scale_D
-        moved_B1 = torch.from_numpy(window.moved_B)[:, None]
-        fresh_BD = recipe.shift * torch.randn_like(self._shift_BD)
-        self._shift_BD = torch.where(moved_B1, fresh_BD, self._shift_BD)
-        features = torch.from_numpy(window.features_TBD)
-        disturbed = self._shift_BD + recipe.noise * torch.randn_like(features)
-        keep_B1 = torch.from_numpy(~window.begins_B).float()[:, None]
-        hidden, cell = (part.detach() * keep_B1 for part in self._state)
-        logits_TBC, self._state = self._model(features + disturbed * spread_D, (hidden, cell))
-        return frame_loss(
-            logits_TBC,
-            torch.from_numpy(window.phases_TB),
-            torch.from_numpy(window.actions_TBA),
-            num_phases=self._num_phases,
+        window, device = self._windows.next_window(), self._recipe.device
+        features_TBD = self._disturbed(window)
+        keep_B1 = torch.from_numpy(~window.begins_B).float().to(device)[:, None]
+        hidden, cell = (part.detach() * keep_B1 for part in self.state)
+        logits_TBC, self.state = self._model(features_TBD, (hidden, cell))
+        targets = Targets(
+            phases_TB=torch.from_numpy(window.phases_TB).to(device),
+            actions_TBA=torch.from_numpy(window.actions_TBA).to(device),
+            teacher_TBC=None
+            if window.teacher_TBC is None
+            else torch.from_numpy(window.teacher_TBC).to(device),
         )
+        if self._recipe.method == "window":
+            logits_TBC, targets = logits_TBC[-1:], targets.last()
+        return self._objective(logits_TBC.float(), targets)
 
-
-def frame_loss(logits_C: Tensor, phases: Tensor, actions_A: Tensor, *, num_phases: int) -> Tensor:
-    """Nats per frame: cross-entropy of the phase, plus binary cross-entropy summed over actions.
-
-    Args:
-        logits_C: float32 (…, C).
-        phases: int64 (…), `UNKNOWN` where not known.
-        actions_A: float32 (…, A).
-        num_phases: How many of the C are phases.
-    """
-    loss = functional.binary_cross_entropy_with_logits(
-        logits_C[..., num_phases:], actions_A, reduction="sum"
-    )
-    if num_phases:
-        loss = loss + functional.cross_entropy(
-            logits_C[..., :num_phases].flatten(0, -2),
-            phases.flatten(),
-            ignore_index=UNKNOWN,
-            reduction="sum",
-        )
-    return loss / phases.numel()
+    def _disturbed(self, window: Window) -> Tensor:
+        recipe, model = self._recipe, self._model
+        features_TBD = torch.from_numpy(window.features_TBD).to(recipe.device)
+        spread_D = 1 / model.scale_D
+        moved_B1 = torch.from_numpy(window.moved_B).to(recipe.device)[:, None]
+        fresh_BD = recipe.shift * torch.randn_like(self.shift_BD)
+        self.shift_BD = torch.where(moved_B1, fresh_BD, self.shift_BD)
+        disturbed = self.shift_BD + recipe.noise * torch.randn_like(features_TBD)
+        features_TBD = features_TBD + disturbed * spread_D
+        if recipe.feature_dropout:
+            drawn_BD = (torch.rand_like(self.keep_BD) >= recipe.feature_dropout).float()
+            self.keep_BD = torch.where(moved_B1, drawn_BD, self.keep_BD)
+            features_TBD = torch.where(self.keep_BD > 0, features_TBD, model.mean_D)
+        return features_TBD

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from streamer.core.preprocess import Preprocess
 from streamer.models.config import DecoderConfig, GapConfig, ModelConfig
 from streamer.models.encoders.registry import open_encoder
-from streamer.models.temporal.lstm import LstmModel
+from streamer.models.temporal.network import RecurrentNetwork
 from streamer.training.export import write_bundle
 
 if TYPE_CHECKING:
@@ -100,10 +100,10 @@ def _decoder() -> DecoderConfig:
     )
 
 
-def _restless(config: ModelConfig, random: np.random.Generator, *, seed: int) -> LstmModel:
+def _restless(config: ModelConfig, random: np.random.Generator, *, seed: int) -> RecurrentNetwork:
     """Random weights; the head is scaled so that its outputs go back and forth over zero."""
     torch.manual_seed(seed)
-    model = LstmModel.of(config)
+    model = RecurrentNetwork(config)
     with torch.no_grad():
         for layer in range(config.num_layers):
             recurrent = getattr(model.lstm, f"weight_hh_l{layer}")

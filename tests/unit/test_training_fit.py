@@ -118,10 +118,10 @@ def test_the_same_seed_gives_the_same_bundle_and_another_another(dataset, tmp_pa
 
 
 def test_serving_gives_what_training_saw(bundle, dataset):
-    from streamer.models.temporal.torch import load_lstm
+    from streamer.models.temporal.torch import load_network
 
     example = dataset.test[0]
-    (expected,) = predict(load_lstm(bundle), [example])
+    (expected,) = predict(load_network(bundle), [example])
     model = open_temporal_model(bundle, rows=1)
     hidden = cell = np.zeros((2, 1, 16), np.float32)
     for features_D, logits_C in zip(example.features_TD, expected, strict=True):

@@ -9,8 +9,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from streamer.core.errors import ModelError
-from streamer.models.temporal.lstm import LstmModel
 from streamer.models.temporal.model import check_step
+from streamer.models.temporal.network import RecurrentNetwork
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,7 +36,7 @@ class TorchTemporalModel:
         self.rows = rows
         self.num_layers, self.hidden_dim = config.num_layers, config.hidden_dim
         self.feature_dim, self.num_classes = config.feature_dim, config.num_classes
-        self._model: LstmModel | None = load_lstm(bundle)
+        self._model: RecurrentNetwork | None = load_network(bundle)
 
     def step(
         self, features_BD: np.ndarray, hidden_LBH: np.ndarray, cell_LBH: np.ndarray
@@ -57,14 +57,14 @@ class TorchTemporalModel:
         self._model = None
 
 
-def load_lstm(bundle: Bundle) -> LstmModel:
+def load_network(bundle: Bundle) -> RecurrentNetwork:
     """The trained network of a bundle, ready to serve.
 
     Raises:
         ModelError: The weights do not fit the configuration.
     """
     path = bundle.path / "model.safetensors"
-    model = LstmModel.of(bundle.config)
+    model = RecurrentNetwork(bundle.config)
     try:
         model.load_state_dict(load_file(path))
     except (OSError, SafetensorError, RuntimeError) as error:

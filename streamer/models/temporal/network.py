@@ -1,0 +1,102 @@
+"""The recurrent network, in torch: for training, export and GPUs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from streamer.models.temporal.cells import RecurrentCells, make_cells
+from streamer.models.temporal.directions import walk_ahead, walk_whole
+
+if TYPE_CHECKING:
+    from streamer.models.config import ModelConfig
+    from streamer.models.temporal.cells import State
+
+
+class RecurrentNetwork(nn.Module):
+    """Features → normalised → projected → recurrent layers → one logit per class.
+
+    The recurrent layers are the module `lstm` or `gru`, by the cell's family.
+
+    Args:
+        config: Which cell, how many and how wide; see `ModelConfig`.
+        dropout: Probability with which an input or an output of the recurrent layers is dropped in
+            training.
+    """
+
+    mean_D: Tensor
+    scale_D: Tensor
+
+    def __init__(self, config: ModelConfig, *, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.config = config
+        self.register_buffer("mean_D", torch.zeros(config.feature_dim))
+        self.register_buffer("scale_D", torch.ones(config.feature_dim))
+        self.projection = nn.Linear(config.feature_dim, config.projection_dim)
+        self.norm = nn.LayerNorm(config.projection_dim)
+        self.dropout = nn.Dropout(dropout)
+        self.add_module(config.cell_family, make_cells(config))
+        self.head = nn.Linear(config.directions * config.hidden_dim, config.num_classes)
+
+    @property
+    def cells(self) -> nn.LSTM | nn.GRU | RecurrentCells:
+        """The recurrent layers."""
+        cells = self.get_submodule(self.config.cell_family)
+        assert isinstance(cells, nn.LSTM | nn.GRU | RecurrentCells)
+        return cells
+
+    def fit_normalisation(self, features_ND: Tensor) -> None:
+        """Take mean and spread of each feature from the training part.
+
+        A feature that hardly varies there keeps its scale: it would only amplify noise.
+        """
+        std_D = features_ND.std(dim=0)
+        self.mean_D.copy_(features_ND.mean(dim=0))
+        self.scale_D.copy_(1 / std_D.clamp_min(0.1 * float(std_D.median().clamp_min(1e-6))))
+
+    def initial_state(self, batch_size: int) -> State:
+        """Zeros: the state before a stream's first frame, of the forward direction."""
+        shape = (self.config.num_layers, batch_size, self.config.hidden_dim)
+        zeros_LBH = self.head.weight.new_zeros(shape)
+        return zeros_LBH, zeros_LBH.clone()
+
+    def forward(self, features_TBD: Tensor, state: State) -> tuple[Tensor, State]:
+        """T frames of B streams.
+
+        With two directions, frames after the last of these are not seen: outputs near the end are
+        those of a recording that ends there.
+
+        Args:
+            features_TBD: float32 (T, B, D).
+            state: Before the first frame, (L, B, H) each.
+
+        Returns:
+            logits (T, B, C), and the state after the last frame.
+        """
+        inputs = torch.relu(self.norm(self.projection((features_TBD - self.mean_D) * self.scale_D)))
+        outputs, state = self._walk(self.dropout(inputs), state)
+        return self.head(self.dropout(outputs)), state
+
+    def _walk(self, inputs_TBP: Tensor, state: State) -> tuple[Tensor, State]:
+        cells, config = self.cells, self.config
+        if isinstance(cells, RecurrentCells):
+            if config.directions == 1:
+                return cells(inputs_TBP, state)  # type: ignore[no-any-return]
+            if not config.lookahead_frames:
+                return walk_whole(cells, inputs_TBP, state)
+            return walk_ahead(cells, inputs_TBP, state, lookahead_frames=config.lookahead_frames)
+        hidden, cell = (self._with_backward(part) for part in state)
+        if isinstance(cells, nn.GRU):
+            outputs, hidden = cells(inputs_TBP, hidden)
+        else:
+            outputs, (hidden, cell) = cells(inputs_TBP, (hidden, cell))
+        # torch alternates the directions.
+        return outputs, (hidden[:: config.directions], cell[:: config.directions])
+
+    def _with_backward(self, part_LBH: Tensor) -> Tensor:
+        """With zeros for the backward direction, which begins anew at each end."""
+        if self.config.directions == 1:
+            return part_LBH
+        return torch.stack((part_LBH, torch.zeros_like(part_LBH)), dim=1).flatten(0, 1)
