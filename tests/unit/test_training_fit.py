@@ -1,13 +1,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
+import typer
+from typer.testing import CliRunner
 
+from streamer.cli.fit import Cell
+from streamer.cli.fit import fit as fit_command
 from streamer.core.errors import ConfigError
 from streamer.core.preprocess import Preprocess
 from streamer.models.bundle import Bundle, DecoderConfig, GapConfig, ModelConfig
+from streamer.models.config import Architecture
 from streamer.models.encoders.encoder import BatchPolicy
 from streamer.models.temporal.registry import open_temporal_model
 from streamer.training.annotations import Labels
@@ -292,3 +298,23 @@ def test_each_cell_trains_and_serves(dataset, tmp_path, architecture, layer_norm
     for features_D, logits_C in zip(example.features_TD, expected, strict=True):
         logits, hidden, cell = model.step(features_D[None].astype(np.float32), hidden, cell)
         np.testing.assert_allclose(logits[0], logits_C, atol=1e-4)
+
+
+def test_the_command_trains_the_cell_it_is_told(dataset, tmp_path, monkeypatch):
+    small = replace(dataset, validation=dataset.validation[:1], test=dataset.test[:1])
+    app = typer.Typer()
+    app.command()(fit_command)
+    monkeypatch.setattr(
+        "streamer.models.encoders.registry.open_encoder", lambda *_: FeatureEncoder()
+    )
+    monkeypatch.setattr(
+        "streamer.training.synthetic_dataset.synthetic_dataset", lambda *_, **__: small
+    )
+    arguments = ["--out", str(tmp_path), "--synthetic", "drawn", "--updates", "2", "--hidden", "8"]
+    result = CliRunner().invoke(app, [*arguments, "--cell", "gru", "--layer-norm"])
+    assert result.exit_code == 0, result.output
+    config = Bundle.load(tmp_path / "bundle").config
+    assert (config.architecture, config.layer_norm, config.hidden_dim) == ("gru", True, 8)
+    assert "GRU" in result.stdout
+    assert "layer normalisation" in result.stdout
+    assert {cell.value for cell in Cell} == set(get_args(Architecture))
