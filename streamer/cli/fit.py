@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,15 @@ from streamer.core.errors import ConfigError
 if TYPE_CHECKING:
     from streamer.models.encoders.encoder import Encoder
     from streamer.training.fit import Check
+
+
+class Cell(StrEnum):
+    """Names of `streamer.models.config.Architecture`."""
+
+    LSTM = "lstm"
+    LSTM_PEEPHOLE = "lstm_peephole"
+    LSTM_COUPLED = "lstm_coupled"
+    GRU = "gru"
 
 
 def fit(
@@ -30,10 +40,18 @@ def fit(
     ),
     analysis_fps: float = typer.Option(10.0, min=0.1, help="Frames per second to analyse."),
     name: str | None = typer.Option(None, help="Name of the bundle. Default: of what it is from."),
-    hidden: int = typer.Option(96, min=1, help="Width of the LSTM."),
-    layers: int = typer.Option(1, min=1, help="Layers of the LSTM."),
+    cell: Cell = typer.Option(Cell.LSTM, help="Which recurrent cell."),
+    hidden: int = typer.Option(96, min=1, help="Width of the recurrent layers."),
+    layers: int = typer.Option(1, min=1, help="How many recurrent layers."),
+    layer_norm: bool = typer.Option(False, "--layer-norm", help="Normalise inside the cells."),
     updates: int = typer.Option(2000, min=1, help="Most updates of the weights."),
     seed: int = typer.Option(1, min=0, help="Of all chance: the same seed, the same bundle."),
+    teacher: str | None = typer.Option(
+        None, help="A bundle whose outputs count as targets too, as much as distillation says."
+    ),
+    assignments: list[str] = typer.Option(
+        [], "--set", metavar="NAME=VALUE", help="Part of the recipe, such as method=window."
+    ),
     features: Path | None = typer.Option(
         None, help="Cache of features. Default: `features` beside the folder of the run."
     ),
@@ -47,7 +65,7 @@ def fit(
     from streamer.runtime.clock import SystemClock
     from streamer.training.external import ExternalEncoder, ExternalTracks, find_feature_set
     from streamer.training.features import FeatureMaker, TrackMaker
-    from streamer.training.recipe import Recipe
+    from streamer.training.recipe import make_recipe
     from streamer.training.run import Shape, make_config, train_bundle
     from streamer.training.synthetic_dataset import synthetic_dataset
     from streamer.training.video_dataset import video_dataset
@@ -83,13 +101,20 @@ def fit(
                 clock=clock,
                 progress=progress,
             )
-    shape = Shape(hidden_dim=hidden, num_layers=layers)
+    shape = Shape(
+        architecture=cell.value, hidden_dim=hidden, num_layers=layers, layer_norm=layer_norm
+    )
     config = make_config(
         dataset, shape, name=name or origin, encoder=opened, analysis_fps=analysis_fps
     )
-    recipe = Recipe(max_updates=updates, seed=seed)
     bundle = train_bundle(
-        out, dataset, config=config, encoder=opened, recipe=recipe, progress=_say_check
+        out,
+        dataset,
+        config=config,
+        encoder=opened,
+        recipe=make_recipe({"max_updates": str(updates), "seed": str(seed)}, assignments),
+        progress=_say_check,
+        teacher=None if teacher is None else Bundle.load(teacher),
     )
     print(f"{bundle.path}  {bundle.model_id}")
     print((bundle.path / "README.md").read_text(encoding="utf-8"))

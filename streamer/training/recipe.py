@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
 
 from streamer.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 PARTS_OF_ONE = (
     "dropout",
@@ -98,3 +103,30 @@ class Recipe:
             return (update + 1) / self.warmup_updates
         part = (update - self.warmup_updates) / max(1, self.max_updates - self.warmup_updates)
         return 0.5 * (1 + math.cos(math.pi * part))
+
+
+def make_recipe(values: Mapping[str, str], assignments: Sequence[str] = ()) -> Recipe:
+    """A recipe from text.
+
+    Args:
+        values: By name.
+        assignments: `NAME=VALUE` each; they win.
+
+    Raises:
+        ConfigError: A name or a value is none of a recipe's.
+    """
+    texts = dict(values)
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals:
+            raise ConfigError(f"recipe: expected NAME=VALUE, found {assignment!r}")
+        texts[name.strip()] = value.strip()
+    known = {one.name for one in fields(Recipe)}
+    if unknown := sorted(texts.keys() - known):
+        raise ConfigError(
+            f"recipe: expected one of {', '.join(sorted(known))}, found {unknown[0]!r}"
+        )
+    try:
+        return msgspec.convert(texts, Recipe, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"recipe: {error}") from None

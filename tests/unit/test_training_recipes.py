@@ -24,7 +24,7 @@ from streamer.training.losses import (
     frame_loss,
     smoothing_loss,
 )
-from streamer.training.recipe import Recipe
+from streamer.training.recipe import Recipe, make_recipe
 from streamer.training.run import Shape, make_config, train_bundle
 from streamer.training.teacher import taught
 from tests.unit.test_training_fit import FPS, LABELS, FeatureEncoder, make_example
@@ -268,3 +268,24 @@ def test_a_last_frame_s_loss_is_that_of_the_last_frame():
 def test_a_recipe_says_what_is_wrong_with_it(changes, message):
     with pytest.raises(ConfigError, match=message):
         Recipe(**changes)
+
+
+def test_a_recipe_is_made_from_text():
+    recipe = make_recipe({"seed": "3"}, ["method=window", "learning_rate=1e-2", "seed = 4"])
+    assert (recipe.method, recipe.learning_rate, recipe.seed) == ("window", 0.01, 4)
+    assert make_recipe({}) == Recipe()
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("method", "expected NAME=VALUE, found 'method'"),
+        ("metod=window", "found 'metod'"),
+        ("method=widow", "Invalid enum value 'widow'"),
+        ("learning_rate=fast", "Expected `float`"),
+        ("num_lanes=0", "num_lanes: expected at least 1"),
+    ],
+)
+def test_text_that_is_no_recipe_is_refused(assignment, message):
+    with pytest.raises(ConfigError, match=message):
+        make_recipe({}, [assignment])
