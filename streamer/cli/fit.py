@@ -61,6 +61,7 @@ def fit(
         raise ConfigError("fit: expected one of --synthetic and --videos")
     _need_training_packages()
     from streamer.cli.progress import clip_progress
+    from streamer.models.bundle import Bundle
     from streamer.models.encoders.registry import DEFAULT_NAME, open_encoder
     from streamer.runtime.clock import SystemClock
     from streamer.training.external import ExternalEncoder, ExternalTracks, find_feature_set
