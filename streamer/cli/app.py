@@ -7,6 +7,7 @@ import typer
 from streamer import __version__
 from streamer.cli.config import config_app
 from streamer.cli.doctor import doctor
+from streamer.cli.eval import evaluate
 from streamer.cli.events import events_app
 from streamer.cli.fit import fit
 from streamer.cli.run import demo, run
@@ -26,6 +27,7 @@ app.command("worker", context_settings={"allow_extra_args": True, "ignore_unknow
     worker
 )
 app.command("fit")(fit)
+app.command("eval")(evaluate)
 app.command("doctor")(doctor)
 app.add_typer(events_app, name="events")
 app.add_typer(sources_app, name="sources")

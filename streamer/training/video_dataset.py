@@ -56,7 +56,7 @@ def video_dataset(
             replace(example, phases_T=labels.targets(clip.notes, example.pts_T)[0])
             for clip, example in zip(clips, examples, strict=True)
         )
-    train, validation, test = _split(examples, labels=labels, seed=seed)
+    train, validation, test = split_examples(examples, labels=labels, seed=seed)
     origin = (
         f"{len(train)} videos of `{path.name}`; {len(validation)} to validate, {len(test)} to test"
     )
@@ -68,10 +68,19 @@ def _unlabelled(examples: Sequence[Example]) -> bool:
     return unknown > MAX_UNLABELLED_RATIO * sum(map(len, examples))
 
 
-def _split(
+def split_examples(
     examples: Sequence[Example], *, labels: Labels, seed: int
 ) -> tuple[tuple[Example, ...], tuple[Example, ...], tuple[Example, ...]]:
-    """Deal out the videos so that the training part has seen every label."""
+    """Deal out the videos so that the training part has seen every label.
+
+    The same examples, in the same order, and the same seed always give the same parts.
+
+    Returns:
+        To train, to validate and to test on.
+
+    Raises:
+        ConfigError: There is no way to deal them out so.
+    """
     held_out = max(1, round(0.15 * len(examples)))
     order = list(examples)
     random = Random(seed)
