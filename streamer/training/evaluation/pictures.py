@@ -66,7 +66,7 @@ def plot_reliability(path: Path, result: BundleResult) -> None:
         for name, when in (("raw_calibration", "before"), ("calibration", "after")):
             sums = found.scorer.calibration(name, ones_V)
             _reliability(upper, lower, sums, label=f"{when}: ECE {sums.ece:.3f}")
-        upper.set(title=f"{kind}s", ylabel="right (part)", xlim=(0, 1), ylim=(0, 1))
+        upper.set(title=f"{kind}s", ylabel="right (part)", xlim=(0, 1), ylim=(-0.02, 1.02))
         upper.legend(loc="upper left")
         lower.set(xlabel="confidence", ylabel="predictions", yscale="log")
     figure.savefig(path, dpi=110)

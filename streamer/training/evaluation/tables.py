@@ -85,7 +85,7 @@ def result_table(result: KindResult, *, window_frames: int) -> Iterator[str]:
                 number(result.carried[name]),
                 interval(result.intervals.get(name)),
                 number(result.windowed[name]),
-                interval(result.difference_intervals.get(name)),
+                interval(result.difference_intervals.get(name), infinite="∞"),
             )
             yield f"| {meaning} | {' | '.join(cells)} |"
 
@@ -136,19 +136,26 @@ def spread(values: Sequence[float]) -> str:
     return "-" if np.isnan(mean) else f"{number(mean)} ± {number(deviation)}"
 
 
-def interval(bounds: tuple[float, float] | None) -> str:
-    """Low to high."""
+def interval(bounds: tuple[float, float] | None, *, infinite: str = "missed") -> str:
+    """Low to high. `infinite`: as in `number`."""
     if bounds is None or np.isnan(bounds).any():
         return "-"
-    return f"{number(bounds[0])} to {number(bounds[1])}"
+    low, high = (number(bound, infinite=infinite) for bound in bounds)
+    return f"{low} to {high}"
 
 
-def number(value: float) -> str:
-    """With as many digits as say something; an infinite delay is a missed onset."""
+def number(value: float, *, infinite: str = "missed") -> str:
+    """With as many digits as say something.
+
+    Args:
+        value: NaN stands for nothing to measure.
+        infinite: The word for infinity: a delay that is infinite is a missed onset.
+    """
     if np.isnan(value):
         return "-"
     if np.isinf(value):
-        return "missed"
+        return infinite if value > 0 else f"-{infinite}"
+    value = round(value, 3) + 0.0  # no negative zero
     if value == round(value) and abs(value) >= 2:
         return f"{value:.0f}"
     return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
