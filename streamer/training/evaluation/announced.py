@@ -118,10 +118,11 @@ class _Reader:
                         segment.end_pts_seconds,
                     )
                 )
-        rest_TC = self.shown_TC[data.frame.seq :]
-        rest_TC[:, : self._num_phases] = False
-        if shown is not None:
-            rest_TC[:, shown] = True
+        if not closing:
+            rest_TC = self.shown_TC[data.frame.seq :]
+            rest_TC[:, : self._num_phases] = False
+            if shown is not None:
+                rest_TC[:, shown] = True
 
     def _read_action(self, type: EventType, data: ActionData, *, closing: bool) -> None:
         label = self._index[data.label]
@@ -136,7 +137,8 @@ class _Reader:
                 )
         elif type is EventType.ACTION_START:
             self._announce(label, data)
-        self.shown_TC[data.frame.seq :, label] = type is not EventType.ACTION_END
+        if not closing:
+            self.shown_TC[data.frame.seq :, label] = type is not EventType.ACTION_END
 
     def _announce(self, label: int, data: PhaseData | ActionData) -> None:
         """Unless it has been: what is confirmed was announced when it was provisional."""

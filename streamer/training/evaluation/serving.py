@@ -79,7 +79,7 @@ class Watcher:
         chunk = self._chunk(name, features_TD, pts_T)
         (ran,) = self._stage.advance([(before, [_entry(chunk)])], taken=_TAKEN)
         if ran.dead_letters:
-            raise ConfigError(f"{name}: can't be evaluated: {ran.dead_letters[0].reason}")
+            raise ConfigError(f"{name}: can't be evaluated: {ran.dead_letters[0].detail}")
         (ended,) = self._stage.advance([(ran.after, [_entry(_end_of(chunk))])], taken=_TAKEN)
         logits_TC = np.stack(self._tap.outputs)
         return Watched(
