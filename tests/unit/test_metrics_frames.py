@@ -77,16 +77,16 @@ def test_rankings_are_those_of_scikit_learn_also_if_videos_count_more_than_once(
         scores = np.round(scores, 1)
     ranking = Ranking(scores, truth, video)
     for weights in (np.ones(5), np.array([0.0, 3.0, 1.0, 0.0, 2.0])):
-        each = weights[video]
-        assert ranking.average_precision(weights) == pytest.approx(
+        each, curve = weights[video], ranking.curve(weights)
+        assert curve.average_precision == pytest.approx(
             independent.average_precision_score(truth, scores, sample_weight=each)
         )
-        assert ranking.roc_auc(weights) == pytest.approx(
+        assert curve.roc_auc == pytest.approx(
             independent.roc_auc_score(truth, scores, sample_weight=each)
         )
         # Precision w TP / (w TP + FP) is precision with negatives that weigh 1 / w.
         ratio = each[~truth].sum() / each[truth].sum()
-        assert ranking.calibrated_average_precision(weights) == pytest.approx(
+        assert curve.calibrated_average_precision == pytest.approx(
             independent.average_precision_score(
                 truth, scores, sample_weight=np.where(truth, each, each / ratio)
             )
@@ -96,21 +96,21 @@ def test_rankings_are_those_of_scikit_learn_also_if_videos_count_more_than_once(
 def test_average_precision_by_hand():
     # Ranked: right, wrong, right, wrong, wrong, wrong.
     truth = np.array([1, 0, 1, 0, 0, 0], bool)
-    ranking = Ranking(np.arange(6, 0, -1.0), truth, one_video(6))
-    assert ranking.average_precision(ONE) == pytest.approx((1 / 1 + 2 / 3) / 2)
+    curve = Ranking(np.arange(6, 0, -1.0), truth, one_video(6)).curve(ONE)
+    assert curve.average_precision == pytest.approx((1 / 1 + 2 / 3) / 2)
     # Twice as many negatives: w = 2, precisions 2 / 2 and 4 / (4 + 1).
-    assert ranking.calibrated_average_precision(ONE) == pytest.approx((1 + 4 / 5) / 2)
+    assert curve.calibrated_average_precision == pytest.approx((1 + 4 / 5) / 2)
     # Of the 8 pairs, one is the wrong way round.
-    assert ranking.roc_auc(ONE) == pytest.approx(7 / 8)
+    assert curve.roc_auc == pytest.approx(7 / 8)
 
 
 def test_a_ranking_without_both_kinds_says_nothing():
     for truth in (np.zeros(3, bool), np.ones(3, bool)):
-        ranking = Ranking(np.array([0.1, 0.2, 0.3]), truth, one_video(3))
-        assert math.isnan(ranking.roc_auc(ONE))
-        assert math.isnan(ranking.calibrated_average_precision(ONE))
+        curve = Ranking(np.array([0.1, 0.2, 0.3]), truth, one_video(3)).curve(ONE)
+        assert math.isnan(curve.roc_auc)
+        assert math.isnan(curve.calibrated_average_precision)
     empty = Ranking(np.zeros(0), np.zeros(0, bool), one_video(0))
-    assert math.isnan(empty.average_precision(ONE))
+    assert math.isnan(empty.curve(ONE).average_precision)
 
 
 # Calibration.

@@ -113,16 +113,14 @@ def _lines(
 
 def _policy_lines(policy: Policy, labels: Labels, *, num_videos: int) -> Iterator[str]:
     background = policy.background_of(labels)
-    removed = f"{', '.join(background)} removed" if background else "none"
-    yield (
-        "- **Causal**: features pass through the stages of serving one frame at a time, from a "
-        "fresh state per video. Segments, onsets and what was shown are read from the events; "
-        "frame scores, AP and calibration are of each frame's own probabilities."
-    )
-    yield (
-        f"- **Background**: {removed}: not counted as segments or onsets, nor in means over "
-        "classes; its frames count in the accuracy, the calibration, and as negatives of others"
-    )
+    if background:
+        yield (
+            f"- **Background**: {', '.join(f'`{label}`' for label in background)}: not counted as "
+            "segments or onsets, nor in means over classes; its frames count in the accuracy, in "
+            "the calibration, and as negatives of others"
+        )
+    else:
+        yield "- **Background**: none: every phase counts"
     if num_videos > 1:
         yield (
             f"- **95 %**: percentile bootstrap over videos, {policy.num_resamples} resamples, "

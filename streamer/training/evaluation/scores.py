@@ -80,15 +80,15 @@ class Scorer:
         for label, name in enumerate(self.labels):
             counted = label in self._counted
             f1_K = segment_sums(segments_CK3[label : label + 1])
-            ranking = self._rankings[label]
+            curve = self._rankings[label].curve(ones_V)
             table[name] = {
                 "precision": float(frames.precision_C[label]),
                 "recall": float(frames.recall_C[label]),
                 "f1": float(frames.f1_C[label]),
                 "jaccard": float(frames.jaccard_C[label]),
-                "ap": ranking.average_precision(ones_V),
-                "calibrated_ap": ranking.calibrated_average_precision(ones_V),
-                "roc_auc": ranking.roc_auc(ones_V),
+                "ap": curve.average_precision,
+                "calibrated_ap": curve.calibrated_average_precision,
+                "roc_auc": curve.roc_auc,
                 **{
                     f"f1_at_{_percent(overlap)}": float(f1) if counted else float("nan")
                     for overlap, f1 in zip(OVERLAPS, f1_K, strict=True)
@@ -112,16 +112,14 @@ class Scorer:
             each_V = exact_V3[:, 1] / exact_V3[:, 0]
         macro = ClassScores.of(self._sum("frames_C3", weights_V)[self._counted]).macro()
         macro_shown = ClassScores.of(self._sum("shown_C3", weights_V)[self._counted]).macro()
-        rankings = [self._rankings[label] for label in self._counted]
+        curves = [self._rankings[label].curve(weights_V) for label in self._counted]
         return {
             "accuracy": _ratio(said, known),
             "accuracy_per_video": _weighted_mean(each_V, weights_V),
             **{f"macro_{name}": value for name, value in macro.items()},
-            "map": _mean([one.average_precision(weights_V) for one in rankings]),
-            "calibrated_map": _mean(
-                [one.calibrated_average_precision(weights_V) for one in rankings]
-            ),
-            "roc_auc": _mean([one.roc_auc(weights_V) for one in rankings]),
+            "map": _mean([one.average_precision for one in curves]),
+            "calibrated_map": _mean([one.calibrated_average_precision for one in curves]),
+            "roc_auc": _mean([one.roc_auc for one in curves]),
             "shown_accuracy": _ratio(shown, known),
             "shown_macro_f1": macro_shown["f1"],
         }
