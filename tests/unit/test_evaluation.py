@@ -153,9 +153,9 @@ def leaky(monkeypatch):
     monkeypatch.setattr(evaluation, "open_temporal_model", lambda bundle: LeakyModel())
 
 
-def measure(*examples, **changes):
+def measure(*examples, decoder=None, **changes):
     policy = Policy(**({"num_resamples": 50} | changes))
-    return measure_bundle(bundle(), examples, policy)
+    return measure_bundle(bundle(**(decoder or {})), examples, policy)
 
 
 RUNS = ((20, IDLE), (20, WORK, 0), (20, REST))
@@ -251,6 +251,64 @@ def test_a_memory_that_is_needed_shows_in_the_comparison():
     assert kind.carried["accuracy"] == 1.0
     assert kind.windowed["accuracy"] == pytest.approx(15 / 16)
     assert kind.difference_intervals["accuracy"] == pytest.approx((1 / 16, 1 / 16))
+
+
+@pytest.mark.usefixtures("leaky")
+def test_what_was_shown_lags_behind_the_outputs():
+    late = measure(example("a", features(*RUNS), TRUTH), decoder={"smoothing_seconds": 0.3})
+    phases = late.kinds[Kind.PHASE].carried
+    assert phases["accuracy"] == phases["accuracy_per_video"] == 1.0
+    lag = phases["onset_delay_median_seconds"]
+    assert lag > 0.1
+    # At the beginning nothing is smoothed: the two onsets are all that is late.
+    assert phases["shown_accuracy"] == pytest.approx(1 - 2 * lag * FPS / 60)
+
+
+@pytest.mark.usefixtures("leaky")
+def test_announcements_taken_back_are_counted_apart():
+    seen = features((20, IDLE), (2, WORK), (18, IDLE))
+    phases = measure(example("a", seen, [IDLE] * 40)).kinds[Kind.PHASE].carried
+    assert phases["retracted_ratio"] == pytest.approx(1 / 2)
+    assert phases["retracted_per_hour"] == pytest.approx(3600 / 4.0)
+    assert phases["false_onsets_per_hour"] == 0
+    assert phases["flickers_per_hour"] == pytest.approx(3600 / 4.0)
+    # Two flickers and two real changes: each has a number of its own.
+    seen = features((20, IDLE), (2, WORK), (18, IDLE), (9, REST), (11, IDLE))
+    phases = measure(example("a", seen, [IDLE] * 60)).kinds[Kind.PHASE].carried
+    assert phases["retracted_per_hour"] == pytest.approx(3600 / 6.0)
+    assert phases["flickers_per_hour"] == pytest.approx(2 * 3600 / 6.0)
+
+
+@pytest.mark.usefixtures("leaky")
+def test_calibration_is_measured_before_and_after():
+    wrong = example("a", features(*RUNS), [IDLE] * 20 + [WORK] * 40, LAMP)
+    temperatures = {"phase_temperature": 4.0, "action_temperature": 2.0}
+    found, plain = measure(wrong, decoder=temperatures), measure(wrong)
+    for kind in (Kind.PHASE, Kind.ACTION):
+        after, before = found.kinds[kind].carried, plain.kinds[kind].carried
+        for name in ("ece", "nll", "brier"):
+            assert after[f"raw_{name}"] == pytest.approx(before[name])
+            assert after[name] != pytest.approx(before[name], rel=0.01)
+    # One frame in three is wrong, and the outputs are sure of all.
+    assert plain.kinds[Kind.PHASE].carried["ece"] > 0.3
+    assert found.kinds[Kind.PHASE].carried["nll"] < plain.kinds[Kind.PHASE].carried["nll"]
+
+
+@pytest.mark.usefixtures("leaky")
+def test_a_video_that_counts_twice_is_there_twice():
+    videos = [
+        example("a", features(*RUNS), TRUTH, LAMP),
+        example("b", features((15, WORK), (15, REST, 1), (9, IDLE)), [WORK] * 12 + [IDLE] * 27),
+        example(
+            "c", features((9, REST, 0), (20, WORK)), [REST] * 6 + [WORK] * 23, [1] * 5 + [0] * 24
+        ),
+        example("d", features((15, IDLE), (15, WORK)), [IDLE] * 12 + [WORK] * 18),
+    ]
+    once, copies = measure(*videos), measure(videos[0], videos[1], videos[1], videos[1], videos[3])
+    for kind in (Kind.PHASE, Kind.ACTION):
+        weighted = once.kinds[kind].scorer.scores(np.array([1.0, 3.0, 0.0, 1.0]))
+        assert weighted == pytest.approx(dict(copies.kinds[kind].carried), nan_ok=True)
+        assert weighted != pytest.approx(dict(once.kinds[kind].carried), nan_ok=True)
 
 
 def test_nothing_to_measure_is_an_error():

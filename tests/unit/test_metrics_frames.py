@@ -149,6 +149,12 @@ def test_errors_of_opposite_sign_in_two_bins_do_not_cancel_and_in_one_bin_do():
     assert together.ece == pytest.approx(0.0)
 
 
+def test_a_confidence_on_the_edge_of_two_bins_is_in_the_lower_one():
+    # ((m - 1) / M, m / M]: 0.2 is in the third bin of 15, with 0.19.
+    bins = binary_calibration(np.array([0.2, 0.19, 0.0, 1.0]), np.zeros(4, bool)).bins_M3
+    assert bins[:, 0].tolist() == [1, 0, 2, *[0] * 11, 1]
+
+
 def test_no_predictions_have_no_calibration():
     sums = CalibrationSums(np.zeros(3), np.zeros((15, 3)))
     assert all(math.isnan(value) for value in (sums.ece, sums.nll, sums.brier))

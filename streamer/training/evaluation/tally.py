@@ -71,7 +71,9 @@ class Material:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """Counts of one video. C classes, K overlaps, O offsets; background has none after `frames`.
+    """Counts of one video. C classes, K overlaps, O offsets.
+
+    Of the background there are no segments, points, onsets or announcements.
 
     Attributes:
         seconds: Length.
