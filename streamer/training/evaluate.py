@@ -14,6 +14,7 @@ from streamer.training.metrics import (
     frame_counts,
     macro_f1,
     onset_errors,
+    painted,
     segment_counts,
     stretches,
 )
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from streamer.training.annotations import Labels
     from streamer.training.dataset import Example
     from streamer.training.decoding import Decoded
-    from streamer.training.metrics import Stretch
 
 OVERLAPS = (0.10, 0.25, 0.50)
 ACTION_OVERLAP = 0.25
@@ -83,7 +83,7 @@ def phase_metrics(examples: Sequence[Example], decoded: Sequence[Decoded]) -> di
             counts[overlap] += segment_counts(clip.phases, truth, overlap=overlap)
         edits.append(edit_score(clip.phases, truth))
         errors += onset_errors(clip.phases, truth)
-        said_T = _painted(clip.phases, example.pts_T)
+        said_T = painted(clip.phases, example.pts_T)
         right += int(((said_T == example.phases_T) & (example.phases_T != UNKNOWN)).sum())
         known += int((example.phases_T != UNKNOWN).sum())
     found = np.array([error for error in errors if not np.isnan(error)])
@@ -153,15 +153,6 @@ def _frames(
         metrics["action_macro_f1"] = _round(float(np.mean(list(scores.values()))))
         metrics["action_f1_by_label"] = scores
     return metrics
-
-
-def _painted(segments: Sequence[Stretch], pts_T: np.ndarray) -> np.ndarray:
-    """The label of each frame, -2 where no segment is. A last segment holds its last frame."""
-    labels_T = np.full(len(pts_T), -2)
-    for segment in segments:
-        held = (pts_T >= segment.start_seconds) & (pts_T <= segment.end_seconds)
-        labels_T[held] = segment.label
-    return labels_T
 
 
 def _round(value: float) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import matplotlib as mpl
 import numpy as np
@@ -20,11 +20,24 @@ if TYPE_CHECKING:
 
     from streamer.training.annotations import Labels
     from streamer.training.dataset import Example
-    from streamer.training.decoding import Decoded
     from streamer.training.fit import History
     from streamer.training.metrics import Stretch
 
 NUM_RIBBONS = 4
+
+
+class Said(Protocol):
+    """Segments that were announced of a clip."""
+
+    @property
+    def phases(self) -> list[Stretch]:
+        """One at a time."""
+        ...
+
+    @property
+    def actions(self) -> list[Stretch]:
+        """Any number at a time; the labels count from the first action."""
+        ...
 
 
 def plot_learning_curve(path: Path, history: History) -> None:
@@ -52,7 +65,7 @@ def plot_learning_curve(path: Path, history: History) -> None:
 
 
 def plot_ribbons(
-    path: Path, examples: Sequence[Example], decoded: Sequence[Decoded], labels: Labels
+    path: Path, examples: Sequence[Example], said: Sequence[Said], labels: Labels
 ) -> None:
     """Truth above, announced segments below, for a few clips, as a PNG."""
     chosen = np.linspace(0, len(examples) - 1, min(NUM_RIBBONS, len(examples))).round().astype(int)
@@ -60,24 +73,24 @@ def plot_ribbons(
     FigureCanvasAgg(figure)
     rows = figure.subplots(len(chosen), squeeze=False)[:, 0]
     for axes, index in zip(rows, chosen, strict=True):
-        _ribbon(axes, examples[index], decoded[index], labels)
+        _ribbon(axes, examples[index], said[index], labels)
     names = [*labels.phases, *labels.actions]
     patches = [Patch(color=_colour(k), label=name) for k, name in enumerate(names)]
     figure.legend(handles=patches, loc="outside lower center", ncols=min(9, len(names)))
     figure.savefig(path, dpi=110)
 
 
-def _ribbon(axes: Axes, example: Example, decoded: Decoded, labels: Labels) -> None:
+def _ribbon(axes: Axes, example: Example, said: Said, labels: Labels) -> None:
     names = ["phase, truth", "phase, announced"]
     _bars(axes, stretches(example.phases_T, example.pts_T), row=0, first_colour=0)
-    _bars(axes, decoded.phases, row=1, first_colour=0)
+    _bars(axes, said.phases, row=1, first_colour=0)
     for action, label in enumerate(labels.actions):
         row = 2 + 2 * action
         held_T = np.where(example.actions_TA[:, action] > 0, action, -1)
-        said = [segment for segment in decoded.actions if segment.label == action]
+        announced = [segment for segment in said.actions if segment.label == action]
         first_colour = len(labels.phases)
         _bars(axes, stretches(held_T, example.pts_T), row=row, first_colour=first_colour)
-        _bars(axes, said, row=row + 1, first_colour=first_colour)
+        _bars(axes, announced, row=row + 1, first_colour=first_colour)
         names += [f"{label}, truth", "announced"]
     axes.set_yticks(range(len(names)), names, fontsize=6)
     axes.invert_yaxis()

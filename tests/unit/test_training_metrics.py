@@ -12,8 +12,10 @@ from streamer.training.metrics import (
     frame_counts,
     macro_f1,
     onset_errors,
+    painted,
     segment_counts,
     stretches,
+    without,
 )
 
 
@@ -74,3 +76,19 @@ def test_frame_scores():
     said, truth = np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1])
     assert frame_counts(said == 1, truth == 1).f1 == pytest.approx(0.8)
     assert macro_f1(said, truth, num_classes=2) == pytest.approx((0.8 + 2 / 3) / 2)
+
+
+def test_the_last_stretch_may_end_later_than_its_last_frame():
+    labels, pts = np.array([0, 0, 1]), np.array([0.0, 1.0, 2.0])
+    assert stretches(labels, pts, end_seconds=3.0) == of((0, 0.0, 2.0), (1, 2.0, 3.0))
+
+
+def test_background_is_removed_and_its_neighbours_stay_apart():
+    segments = of((1, 0.0, 1.0), (0, 1.0, 2.0), (1, 2.0, 3.0))
+    assert without(segments, {0}) == [segments[0], segments[2]]
+    # Lea et al.: an action that comes twice is not one action.
+    assert edit_score(without(segments, {0}), of((1, 0.0, 3.0))) == 0.5
+
+
+def test_segments_are_painted_onto_frames():
+    assert painted(of((1, 0.1, 0.2)), np.arange(4) / 10).tolist() == [-2, 1, 1, -2]

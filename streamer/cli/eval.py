@@ -1,0 +1,141 @@
+"""`streamer eval`: how good bundles are on labelled videos."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from streamer.core.errors import ConfigError, ModelError
+
+if TYPE_CHECKING:
+    from streamer.models.bundle import Bundle
+    from streamer.models.encoders.encoder import Encoder
+
+_PARTS = ("all", "train", "validation", "test")
+
+
+def evaluate(
+    bundle: list[str] = typer.Option(
+        ..., help="A shipped bundle's name, or a folder; may be repeated (seeds of one training)."
+    ),
+    videos: Path = typer.Option(
+        ..., help="Own videos: a CSV file with the columns video,start,end,label[,kind]."
+    ),
+    out: Path = typer.Option(..., help="Folder of the report."),
+    split: str = typer.Option(
+        "all", help="all, or the part that `fit` made of them: train, validation, test."
+    ),
+    seed: int = typer.Option(1, min=0, help="Of the split, as given to `fit`, and the bootstrap."),
+    background: list[str] = typer.Option(
+        [],
+        help="A phase that is no segment and no class; may be repeated. none: count all phases. "
+        "Default: background, if the bundle has it.",
+    ),
+    window_frames: int = typer.Option(
+        64, min=1, help="Compare with a model that forgets everything after so many frames."
+    ),
+    resamples: int = typer.Option(1000, min=20, help="Of the bootstrap over videos."),
+    encoder: str | None = typer.Option(None, help="Default: the bundle's."),
+    device: str | None = typer.Option(None, help="Where the encoder runs."),
+    features: Path | None = typer.Option(
+        None, help="Cache of features. Default: `features` beside the folder of the report."
+    ),
+) -> None:
+    """Run videos as they would be served, compare with what is true, and write a report."""
+    if split not in _PARTS:
+        raise ConfigError(f"--split: expected one of {', '.join(_PARTS)}, found {split!r}")
+    _need_matplotlib()
+    from streamer.cli.progress import clip_progress
+    from streamer.models.bundle import Bundle
+    from streamer.models.encoders.registry import open_encoder
+    from streamer.runtime.clock import SystemClock
+    from streamer.training.annotations import Labels, Split
+    from streamer.training.evaluation.report import write_report
+    from streamer.training.evaluation.run import Policy, measure_bundle
+    from streamer.training.evaluation.videos import load_videos
+    from streamer.training.external import ExternalEncoder, ExternalTracks, find_feature_set
+    from streamer.training.features import FeatureMaker, TrackMaker
+
+    bundles = [Bundle.load(name) for name in bundle]
+    config = bundles[0].config
+    for other in bundles[1:]:
+        _check_alike(bundles[0], other)
+    labels = Labels(config.phases, config.actions)
+    policy = Policy(
+        background=() if background == ["none"] else tuple(background) or None,
+        window_frames=window_frames,
+        seed=seed,
+        num_resamples=resamples,
+    )
+    policy.background_of(labels)  # a wrong one is told before anything is computed
+    clock = SystemClock()
+    made_elsewhere = find_feature_set(videos)
+    opened: Encoder
+    maker: TrackMaker
+    if made_elsewhere is None:
+        opened = open_encoder(
+            encoder or config.encoder, preprocess=bundles[0].preprocess, device=device
+        )
+        cache = features or out.parent / "features"
+        maker = FeatureMaker(opened, analysis_fps=config.analysis_fps, cache=cache, clock=clock)
+    else:
+        opened = ExternalEncoder(made_elsewhere)
+        maker = ExternalTracks(made_elsewhere, analysis_fps=config.analysis_fps)
+    try:
+        _check_encoder(bundles[0], opened)
+        with clip_progress() as progress:
+            examples = load_videos(
+                videos,
+                labels=labels,
+                split=None if split == "all" else Split(split),
+                seed=seed,
+                maker=maker,
+                clock=clock,
+                progress=progress,
+            )
+    finally:
+        opened.close()
+    results = []
+    for one in bundles:
+        _say(f"measuring {one.path}")
+        results.append(measure_bundle(one, examples, policy))
+    part = videos.name if split == "all" else f"{videos.name}, part {split} (seed {seed})"
+    write_report(out, origin=part, examples=examples, results=results, policy=policy)
+    print(out / "report.md")
+
+
+def _check_alike(first: Bundle, other: Bundle) -> None:
+    """Raise ConfigError unless both can be measured on the same features and truth."""
+    for name in ("phases", "actions", "analysis_fps", "encoder_id"):
+        ours, theirs = getattr(first.config, name), getattr(other.config, name)
+        if ours != theirs:
+            raise ConfigError(
+                f"eval: expected bundles of one training, found {name} {ours} in {first.path} and "
+                f"{theirs} in {other.path}; evaluate them one by one"
+            )
+
+
+def _check_encoder(bundle: Bundle, encoder: Encoder) -> None:
+    config = bundle.config
+    if encoder.encoder_id != config.encoder_id:
+        raise ModelError(
+            f"bundle {config.name} expects encoder {config.encoder} ({config.encoder_id}), "
+            f"found {encoder.name} ({encoder.encoder_id})"
+        )
+
+
+def _need_matplotlib() -> None:
+    try:
+        import matplotlib as mpl
+    except ImportError as error:
+        raise ConfigError(
+            f"eval: needs {error.name}, which can't be imported; pip install 'streamer[cpu,train]'"
+        ) from error
+    del mpl
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
