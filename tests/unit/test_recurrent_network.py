@@ -19,6 +19,15 @@ T, B, WIDTH, HIDDEN = 60, 3, 10, 12
 ORDER = {"lstm": (0, 3, 1, 2), "lstm_peephole": (0, 3, 1, 2), "gru": (1, 0, 2)}
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Steps so small are slower with two."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def make_cells(architecture, layers=1, **options) -> RecurrentCells:
     torch.manual_seed(0)
     cells = RecurrentCells(architecture, WIDTH, HIDDEN, layers, **options)
