@@ -22,10 +22,11 @@ from streamer.runtime.outbox import Outbox
 from streamer.runtime.pump import Pump, PumpOptions
 from streamer.stages.temporal import TemporalStage
 from streamer.state.redis import RedisCheckpointStore, Retention
-from streamer.transport.codec import encode_input, encode_state, read_entry
+from streamer.transport.codec import encode_input, read_entry
 from streamer.transport.keys import Keys
 from streamer.transport.lease import partition_leases, watch_leases
 from streamer.transport.redis import RedisInputReader, RedisStreamLog
+from streamer.transport.state_codec import encode_state
 from streamer.transport.transport import LogEntry, PublishAnswer
 from tests.models import LeakyModel, bundle, features_of
 from tests.offline import OfflineFold, untimed_json

@@ -18,7 +18,8 @@ from streamer.core.state import Checkpoint
 from streamer.models.config import GapConfig
 from streamer.stages.reset import change_model
 from streamer.stages.temporal import TemporalStage
-from streamer.transport.codec import decode_state, encode_input, encode_state
+from streamer.transport.codec import encode_input
+from streamer.transport.state_codec import decode_state, encode_state
 from streamer.transport.transport import LogEntry, Refusal, Unreadable
 from tests.models import LeakyModel, bundle, features_of
 from tests.samples import START_NS, STEP_NS, chunk, note
