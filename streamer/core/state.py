@@ -47,7 +47,7 @@ class FilterState:
         ns_W: int64 (W,), its capture time, UTC nanoseconds.
         pts_W: float64 (W,), its presentation time in seconds.
         announced: Provisional phases that are not confirmed yet, in order. An odd revision: taken
-            back, and kept while another could begin at the same frame.
+            back or confirmed elsewhere, and kept while another could begin at the same frame.
     """
 
     forward_S: np.ndarray

@@ -20,6 +20,7 @@ from streamer.core.event import EndReason, EventType, Status
 from streamer.core.state import DecoderState, OpenSegment
 from streamer.stages.decision import Decision, retraction, transition
 from streamer.stages.filtered import FilteredPhases, is_live
+from streamer.stages.smoothing import smooth
 
 if TYPE_CHECKING:
     from streamer.models.bundle import DecoderConfig
@@ -122,9 +123,7 @@ class Decoder:
         self, state: DecoderState, raw_C: np.ndarray, at: Moment, step_seconds: float
     ) -> DecoderState:
         """Smooth, and note where each class's raw probability rose."""
-        smoothed_C = raw_C
-        if not np.isnan(state.smoothed_C[0]):
-            smoothed_C = self._smooth(state.smoothed_C, raw_C, step_seconds)
+        smoothed_C = self._smooth(state.smoothed_C, raw_C, step_seconds)
         above = raw_C >= self._exit_C
         rises = above & (state.rise_seq_C < 0)
         return replace(
@@ -139,14 +138,19 @@ class Decoder:
         """One step of the exponential smoothing: the filter may have its own time constant."""
         tau = self._config.smoothing_seconds
         if self._config.phase_filter is None:
-            return _approach(smoothed_C, raw_C, step_seconds, tau)
-        p, phase_tau = self._num_phases, self._config.phase_filter.smoothing_seconds
-        return np.concatenate(
-            (
-                _approach(smoothed_C[:p], raw_C[:p], step_seconds, phase_tau),
-                _approach(smoothed_C[p:], raw_C[p:], step_seconds, tau),
+            return smooth(smoothed_C, raw_C, step_seconds=step_seconds, tau_seconds=tau)
+        parts = []
+        phases, actions = slice(self._num_phases), slice(self._num_phases, None)
+        for part, seconds in (
+            (phases, self._config.phase_filter.smoothing_seconds),
+            (actions, tau),
+        ):
+            parts.append(
+                smooth(
+                    smoothed_C[part], raw_C[part], step_seconds=step_seconds, tau_seconds=seconds
+                )
             )
-        )
+        return np.concatenate(parts)
 
     def _open(self, state: DecoderState, label: int, at: Moment) -> OpenSegment:
         """A segment that begins where its class rose."""
@@ -271,14 +275,3 @@ class Decoder:
             status=Status.RETRACTED if retracted else Status.CONFIRMED,
             decision_delay_seconds=at[2] - end[2],
         )
-
-
-def _approach(
-    smoothed_C: np.ndarray, raw_C: np.ndarray, step_seconds: float, tau_seconds: float
-) -> np.ndarray:
-    """`smoothed_C` on its way to `raw_C`, in so much time."""
-    if tau_seconds <= 0:
-        return raw_C
-    weight = np.float32(1 - np.exp(-step_seconds / tau_seconds))
-    approached_C: np.ndarray = smoothed_C + weight * (raw_C - smoothed_C)
-    return approached_C

@@ -106,7 +106,7 @@ class _FrameDecisions:
             match = next((k for k in matches if self._announced[k].start_seq == seq), matches[0])
             for index in live[: live.index(match)]:
                 self._take_back(index)
-            revision = self._announced.pop(match).revision + 1
+            revision = self._settle(match, seq)
         boundary = self._open(0, revision=self._next_revision(label, 0, at_least=revision))
         confirmed = msgspec.structs.replace(boundary, confirmed=True)
         self._say(confirmed, self._phase, Status.CONFIRMED)
@@ -173,6 +173,15 @@ class _FrameDecisions:
             revision=revision,
             confidence=min(1.0, float(self._chances_WP[frame if seen is None else seen, label])),
         )
+
+    def _settle(self, index: int, seq: int) -> int:
+        """The announcement becomes a segment that begins at `seq`; returns its next revision."""
+        segment = self._announced[index]
+        if segment.start_seq == seq:
+            del self._announced[index]
+        else:  # kept in mind: another could begin where this one was said to
+            self._announced[index] = msgspec.structs.replace(segment, revision=segment.revision + 1)
+        return segment.revision + 1
 
     def _take_back(self, index: int) -> None:
         segment = self._announced[index]

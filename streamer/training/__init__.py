@@ -1,6 +1,7 @@
 """Training: from labelled video to a bundle that serves.
 
 `annotations` and `synthetic` say what is to be seen, `features` what the encoder makes of it,
-`dataset` puts both together, `fit` trains, `tuning` fits the decoder, `evaluate` measures,
-`export` writes the bundle, and `run` is the whole path.
+`dataset` puts both together, `fit` trains, `tuning` fits the decoder (`chain` and `filter_search`
+its filter over phases, `delay` says what a lag is worth), `evaluate` measures, `export` writes the
+bundle, and `run` is the whole path.
 """

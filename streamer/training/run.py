@@ -13,7 +13,7 @@ from streamer.training.decoding import ClipDecoder
 from streamer.training.evaluate import evaluate
 from streamer.training.export import check_place, write_bundle
 from streamer.training.fit import fit, predict
-from streamer.training.plots import plot_learning_curve, plot_ribbons
+from streamer.training.plots import plot_delay_f1, plot_learning_curve, plot_ribbons
 from streamer.training.tuning import tune
 
 if TYPE_CHECKING:
@@ -72,7 +72,8 @@ def train_bundle(
     """Train, fit the decoder, measure, and write `bundle/` and the pictures.
 
     Args:
-        out: Folder of the run. Gets `bundle/`, `learning_curve.png` and `ribbons.png`.
+        out: Folder of the run. Gets `bundle/`, `learning_curve.png`, `ribbons.png` and, with
+            phases, `delay_f1.png`.
         dataset: To train, validate and test on.
         config: What to train.
         encoder: That made the features.
@@ -86,12 +87,14 @@ def train_bundle(
     torch.manual_seed(recipe.seed)
     model = LstmModel.of(config, dropout=recipe.dropout)
     history = fit(model, dataset, recipe, progress=progress)
-    decoder = tune(
+    tuning = tune(
         dataset.validation,
         predict(model, dataset.validation),
+        train=dataset.train,
         labels=dataset.labels,
         analysis_fps=config.analysis_fps,
     )
+    decoder = tuning.decoder
     logits = predict(model, dataset.test)
     bundle = write_bundle(
         out / "bundle",
@@ -107,6 +110,8 @@ def train_bundle(
         for outputs, example in zip(logits, dataset.test, strict=True)
     ]
     plot_learning_curve(out / "learning_curve.png", history)
+    if tuning.curve:
+        plot_delay_f1(out / "delay_f1.png", tuning.curve)
     plot_ribbons(out / "ribbons.png", dataset.test, decoded, dataset.labels)
     return bundle
 
