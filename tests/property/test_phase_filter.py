@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from streamer.core.event import EndReason, EventType, Status
@@ -177,7 +177,24 @@ def test_storing_the_state_at_any_frame_changes_nothing(frames, cut, lag):
     assert stored(state)[1] == stored(through)[1]
 
 
+FORTH_AND_BACK = [
+    (-4.0, 0.0, -4.0, 0.0, -4.0, 0.0),
+    (4.0, -4.0, 4.0, 4.0, 0.0, 0.1),
+    (4.0, 0.0, 4.0, -4.0, 4.0, 0.25),
+    (0.0, 4.0, -4.0, -4.0, -4.0, 0.25),
+    (4.0, -4.0, 4.0, 0.0, -4.0, 0.1),
+    (-4.0, 4.0, -4.0, -4.0, 0.0, 0.0),
+    (4.0, -4.0, -4.0, 0.0, 0.0, 0.1),
+    (4.0, 0.0, -4.0, 0.0, 0.0, 0.0),
+    (0.0, -4.0, 0.0, -4.0, 4.0, 0.1),
+    (-4.0, -4.0, -4.0, 4.0, -4.0, 0.1),
+    (4.0, 4.0, -4.0, 4.0, 0.0, 0.0),
+]
+"""A phase is confirmed elsewhere than it was announced, then announced there once more."""
+
+
 @settings(max_examples=150, deadline=None)
+@example(FORTH_AND_BACK, 5)
 @given(logit_rows, st.integers(0, 6))
 def test_every_announcement_is_settled_once_and_no_event_comes_twice(frames, lag):
     made = decoder(lag)
