@@ -37,6 +37,39 @@ class OpenSegment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FilterState:
+    """What the filter over phases remembers: at most its lag and one frame. W counts those frames.
+
+    Attributes:
+        forward_S: float64 (S,), filtered distribution of the phases' stages at the oldest frame.
+        evidence_WP: float32 (W, P), weighted log-likelihoods of the phases.
+        seq_W: int64 (W,), seq of each frame.
+        ns_W: int64 (W,), its capture time, UTC nanoseconds.
+        pts_W: float64 (W,), its presentation time in seconds.
+        announced: Provisional phases that are not confirmed yet, in order. An odd revision: taken
+            back or confirmed elsewhere, and kept while another could begin at the same frame.
+    """
+
+    forward_S: np.ndarray
+    evidence_WP: np.ndarray
+    seq_W: np.ndarray
+    ns_W: np.ndarray
+    pts_W: np.ndarray
+    announced: tuple[OpenSegment, ...] = ()
+
+    @classmethod
+    def initial(cls, *, num_stages: int, num_phases: int) -> FilterState:
+        """The state before the first frame."""
+        return cls(
+            forward_S=np.zeros(num_stages, np.float64),
+            evidence_WP=np.zeros((0, num_phases), np.float32),
+            seq_W=np.zeros(0, np.int64),
+            ns_W=np.zeros(0, np.int64),
+            pts_W=np.zeros(0, np.float64),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DecoderState:
     """What the decoder remembers of a stream. C counts phases, then actions.
 
@@ -47,8 +80,9 @@ class DecoderState:
         rise_ns_C: int64 (C,), capture time of that frame.
         rise_pts_C: float64 (C,), its presentation time.
         phase: The confirmed phase.
-        candidate: The provisional phase.
+        candidate: The provisional phase, where thresholds decide.
         actions: Open actions.
+        filter: Of the phases; None where thresholds decide.
     """
 
     smoothed_C: np.ndarray
@@ -58,15 +92,17 @@ class DecoderState:
     phase: OpenSegment | None = None
     candidate: OpenSegment | None = None
     actions: tuple[OpenSegment, ...] = ()
+    filter: FilterState | None = None
 
     @classmethod
-    def initial(cls, num_classes: int) -> DecoderState:
+    def initial(cls, num_classes: int, *, filter: FilterState | None = None) -> DecoderState:
         """The state before the first frame."""
         return cls(
             smoothed_C=np.full(num_classes, np.nan, np.float32),
             rise_seq_C=np.full(num_classes, -1, np.int64),
             rise_ns_C=np.zeros(num_classes, np.int64),
             rise_pts_C=np.zeros(num_classes, np.float64),
+            filter=filter,
         )
 
 

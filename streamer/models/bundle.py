@@ -13,11 +13,19 @@ from streamer.core.errors import ModelError
 from streamer.core.preprocess import Preprocess
 from streamer.models.config import NUM_GATES, DecoderConfig, GapConfig, ModelConfig
 from streamer.models.manifest import MANIFEST, decode_json, read_verified
+from streamer.models.phase_filter import PhaseFilterConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Bundle", "DecoderConfig", "GapConfig", "ModelConfig", "shipped_names"]
+__all__ = [
+    "Bundle",
+    "DecoderConfig",
+    "GapConfig",
+    "ModelConfig",
+    "PhaseFilterConfig",
+    "shipped_names",
+]
 
 SHIPPED = Path(__file__).parent / "bundles"
 
@@ -96,6 +104,12 @@ def _check_lengths(path: Path, config: ModelConfig, decoder: DecoderConfig) -> N
                 f"{path}: {name}: expected {config.num_classes} values, one per label of "
                 f"config.json, found {found}"
             )
+    chain = decoder.phase_filter
+    if chain is not None and len(chain.initial_P) != len(config.phases):
+        raise ModelError(
+            f"{path}: phase_filter: expected {len(config.phases)} values, one per phase of "
+            f"config.json, found {len(chain.initial_P)}"
+        )
 
 
 def _check_weights(path: Path, data: bytes, config: ModelConfig) -> None:

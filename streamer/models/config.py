@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from streamer.core.event import GapPolicy
+from streamer.models.phase_filter import PhaseFilterConfig
 
 FORMAT_VERSION = 1
 """Of bundles."""
@@ -135,6 +136,8 @@ class DecoderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         exit_C: Smoothed probability below which it ends.
         min_on_seconds_C: A segment that did not last so long is retracted.
         min_off_seconds_C: A segment ends once it was below `exit_C` for so long.
+        phase_filter: Decides the phases, if there is one: of the thresholds above it keeps
+            `enter_C`, at which a phase is announced. Without one they decide.
     """
 
     phase_temperature: float
@@ -144,6 +147,7 @@ class DecoderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     exit_C: tuple[float, ...]
     min_on_seconds_C: tuple[float, ...]
     min_off_seconds_C: tuple[float, ...]
+    phase_filter: PhaseFilterConfig | None = None
 
     def __post_init__(self) -> None:
         if min(self.phase_temperature, self.action_temperature) <= 0:

@@ -10,7 +10,7 @@ import numpy as np
 
 from streamer.core.event import encode_event
 from streamer.runtime.replay import Outcome
-from streamer.transport.codec import encode_state
+from streamer.transport.state_codec import encode_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -232,7 +232,7 @@ def _json(tree: dict[str, Any], key: str) -> str:
 
 
 def _part_difference(recomputed: Any, stored: Any, *, path: str) -> tuple[str, str, str] | None:
-    if is_dataclass(recomputed):
+    if is_dataclass(recomputed) and stored is not None:
         for part in fields(recomputed):
             found = _part_difference(
                 getattr(recomputed, part.name),

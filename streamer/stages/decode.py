@@ -3,13 +3,14 @@
 Causal and incremental: temperature → exponential smoothing → hysteresis per class with minimum
 durations. A segment is announced at once as provisional, and confirmed or retracted when its
 minimum duration is over. Its start is where the raw probability rose, not where it was noticed.
+Phases go by a forward filter instead where the bundle has one: see `filtered`.
 
 Class indices count phases first, then actions. Durations are video time, by presentation times.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,39 +18,13 @@ import numpy as np
 
 from streamer.core.event import EndReason, EventType, Status
 from streamer.core.state import DecoderState, OpenSegment
+from streamer.stages.decision import Decision, retraction, transition
+from streamer.stages.filtered import FilteredPhases, is_live
+from streamer.stages.smoothing import smooth
 
 if TYPE_CHECKING:
     from streamer.models.bundle import DecoderConfig
-
-Moment = tuple[int, int, float]
-"""A frame in time: (seq, captured at in UTC nanoseconds, presentation time in seconds)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    """What the decoder says at a frame.
-
-    Attributes:
-        type: Which event it becomes.
-        label: Class index; None for leaving the last phase.
-        segment: The segment, with its revision.
-        end: Its last frame, for an end.
-        end_reason: Why it ended.
-        confidence: Smoothed probability of the class at this frame.
-        status: See `Status`.
-        previous: For a transition: the phase left, its last frame, and why.
-        decision_delay_seconds: From the boundary to this frame.
-    """
-
-    type: EventType
-    label: int | None
-    segment: OpenSegment
-    end: Moment | None = None
-    end_reason: EndReason | None = None
-    confidence: float
-    status: Status
-    previous: tuple[OpenSegment, Moment, EndReason] | None = None
-    decision_delay_seconds: float
+    from streamer.stages.decision import Moment
 
 
 class Decoder:
@@ -67,10 +42,26 @@ class Decoder:
         self._min_off_C = config.min_off_seconds_C
         # A minimum that is a whole number of frames must not be missed by half a microsecond.
         self._tolerance_seconds = 0.25 / analysis_fps
+        self._filtered = (
+            None
+            if config.phase_filter is None
+            else FilteredPhases(
+                config.phase_filter,
+                enter_P=config.enter_C[:num_phases],
+                analysis_fps=analysis_fps,
+            )
+        )
 
     def initial(self) -> DecoderState:
         """The state of a stream before its first frame."""
-        return DecoderState.initial(self._num_classes)
+        filter = None if self._filtered is None else self._filtered.filter.initial()
+        return DecoderState.initial(self._num_classes, filter=filter)
+
+    def misfit(self, state: DecoderState) -> str:
+        """Why the filter's part of a state can't be this decoder's; empty if it can."""
+        if self._filtered is not None:
+            return self._filtered.filter.misfit(state.filter)
+        return "" if state.filter is None else "expected no phase filter, found one"
 
     def probabilities(self, logits_C: np.ndarray) -> np.ndarray:
         """Calibrated probabilities, float32 (C,): softmax over phases, sigmoid per action."""
@@ -95,7 +86,10 @@ class Decoder:
         """
         raw_C = self.probabilities(logits_C)
         state = self._observe(state, raw_C, at, step_seconds)
-        state, phase_decisions = self._decide_phase(state, at)
+        if self._filtered is not None:
+            state, phase_decisions = self._filtered.decide(state, at=at)
+        else:
+            state, phase_decisions = self._decide_phase(state, at)
         state, action_decisions = self._decide_actions(state, at)
         return state, phase_decisions + action_decisions
 
@@ -103,9 +97,10 @@ class Decoder:
         self, state: DecoderState, *, at: Moment, reason: EndReason
     ) -> tuple[DecoderState, list[Decision]]:
         """End every open segment at frame `at`, the last one seen."""
-        decisions = []
-        if state.candidate is not None:
-            decisions.append(self._retract_phase(state.candidate, at))
+        provisional = [] if state.candidate is None else [state.candidate]
+        if state.filter is not None:
+            provisional += [segment for segment in state.filter.announced if is_live(segment)]
+        decisions = [retraction(segment, at=at) for segment in provisional]
         if state.phase is not None:
             segment = OpenSegment(
                 label=-1, start_seq=at[0] + 1, start_ns=at[1], start_pts_seconds=at[2]
@@ -128,11 +123,7 @@ class Decoder:
         self, state: DecoderState, raw_C: np.ndarray, at: Moment, step_seconds: float
     ) -> DecoderState:
         """Smooth, and note where each class's raw probability rose."""
-        smoothed_C = raw_C
-        tau = self._config.smoothing_seconds
-        if tau > 0 and not np.isnan(state.smoothed_C[0]):
-            weight = np.float32(1 - np.exp(-step_seconds / tau))
-            smoothed_C = state.smoothed_C + weight * (raw_C - state.smoothed_C)
+        smoothed_C = self._smooth(state.smoothed_C, raw_C, step_seconds)
         above = raw_C >= self._exit_C
         rises = above & (state.rise_seq_C < 0)
         return replace(
@@ -142,6 +133,24 @@ class Decoder:
             rise_ns_C=np.where(rises, at[1], state.rise_ns_C),
             rise_pts_C=np.where(rises, at[2], state.rise_pts_C),
         )
+
+    def _smooth(self, smoothed_C: np.ndarray, raw_C: np.ndarray, step_seconds: float) -> np.ndarray:
+        """One step of the exponential smoothing: the filter may have its own time constant."""
+        tau = self._config.smoothing_seconds
+        if self._config.phase_filter is None:
+            return smooth(smoothed_C, raw_C, step_seconds=step_seconds, tau_seconds=tau)
+        parts = []
+        phases, actions = slice(self._num_phases), slice(self._num_phases, None)
+        for part, seconds in (
+            (phases, self._config.phase_filter.smoothing_seconds),
+            (actions, tau),
+        ):
+            parts.append(
+                smooth(
+                    smoothed_C[part], raw_C[part], step_seconds=step_seconds, tau_seconds=seconds
+                )
+            )
+        return np.concatenate(parts)
 
     def _open(self, state: DecoderState, label: int, at: Moment) -> OpenSegment:
         """A segment that begins where its class rose."""
@@ -170,7 +179,7 @@ class Decoder:
             best != candidate.label
             and state.smoothed_C[candidate.label] < self._exit_C[candidate.label]
         ):
-            decisions.append(self._retract_phase(candidate, at))
+            decisions.append(retraction(candidate, at=at))
             candidate = None
         current = None if state.phase is None else state.phase.label
         announced = candidate is not None
@@ -184,10 +193,10 @@ class Decoder:
                 confirmed=True,
                 confidence=float(state.smoothed_C[candidate.label]),
             )
-            decisions.append(self._transition(confirmed, state.phase, at, Status.CONFIRMED))
+            decisions.append(transition(confirmed, state.phase, at=at, status=Status.CONFIRMED))
             return replace(state, phase=confirmed, candidate=None), decisions
         if candidate is not None and not announced:
-            decisions.append(self._transition(candidate, state.phase, at, Status.PROVISIONAL))
+            decisions.append(transition(candidate, state.phase, at=at, status=Status.PROVISIONAL))
         return replace(state, candidate=candidate), decisions
 
     @staticmethod
@@ -200,33 +209,6 @@ class Decoder:
             start_seq=previous.start_seq + 1,
             start_ns=previous.start_ns,
             start_pts_seconds=previous.start_pts_seconds,
-        )
-
-    def _transition(
-        self, segment: OpenSegment, previous: OpenSegment | None, at: Moment, status: Status
-    ) -> Decision:
-        boundary = (segment.start_seq, segment.start_ns, segment.start_pts_seconds)
-        return Decision(
-            type=EventType.PHASE_TRANSITION,
-            label=segment.label,
-            segment=segment,
-            confidence=segment.confidence,
-            status=status,
-            previous=None if previous is None else (previous, boundary, EndReason.NEXT_PHASE),
-            decision_delay_seconds=at[2] - segment.start_pts_seconds,
-        )
-
-    @staticmethod
-    def _retract_phase(candidate: OpenSegment, at: Moment) -> Decision:
-        return Decision(
-            type=EventType.PHASE_TRANSITION,
-            label=candidate.label,
-            segment=msgspec.structs.replace(candidate, revision=1),
-            end=at,
-            end_reason=EndReason.RETRACTED,
-            confidence=candidate.confidence,
-            status=Status.RETRACTED,
-            decision_delay_seconds=at[2] - candidate.start_pts_seconds,
         )
 
     # Actions: each on its own.

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from streamer.core.event import EndReason, EventData
     from streamer.core.feature import StatusNote
     from streamer.core.state import OpenSegment, StreamState
-    from streamer.stages.decode import Decision, Moment
+    from streamer.stages.decision import Decision, Moment
     from streamer.stages.occasion import Occasion
 
 

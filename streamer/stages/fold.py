@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from streamer.core.feature import InputEntry
     from streamer.core.ledger import Ledger
     from streamer.models.bundle import Bundle
-    from streamer.stages.decode import Decision, Decoder
+    from streamer.stages.decision import Decision
+    from streamer.stages.decode import Decoder
     from streamer.stages.events import EventMaker
     from streamer.transport.transport import LogEntry
 

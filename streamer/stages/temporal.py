@@ -94,7 +94,7 @@ class TemporalStage:
         }
         if lengths != {self.bundle.config.num_classes}:
             return f"expected {self.bundle.config.num_classes} classes, found {sorted(lengths)}"
-        return ""
+        return self.decoder.misfit(decoder)
 
     def advance(
         self, work: Sequence[tuple[Checkpoint, Sequence[LogEntry | Unreadable]]], *, taken: Mark

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from streamer.core.errors import StateError
 from streamer.state.store import CommitAnswer, Stored
-from streamer.transport.codec import decode_state, encode_state
+from streamer.transport.state_codec import decode_state, encode_state
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

@@ -11,8 +11,8 @@ import redis
 from streamer.core.errors import StateError
 from streamer.core.event import encode_event
 from streamer.state.store import CommitAnswer, Stored
-from streamer.transport.codec import decode_state, encode_state
 from streamer.transport.connection import Call, call_many, redis_errors
+from streamer.transport.state_codec import decode_state, encode_state
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from streamer.models.bundle import DecoderConfig
-    from streamer.stages.decode import Decision
+    from streamer.stages.decision import Decision
     from streamer.training.annotations import Labels
 
 
@@ -90,14 +90,21 @@ class ClipDecoder:
 
 
 def _delays(decisions: list[Decision]) -> list[float]:
-    """The first word about each confirmed phase: provisional if there was one, else confirmed."""
+    """The first word about each confirmed phase: provisional if there was one, else confirmed.
+
+    From its confirmed start, which may have been moved; 0 if it was announced before that.
+    """
     delays: list[float] = []
-    first: dict[tuple[int, int], float] = {}
+    announced: dict[int, float] = {}
     for decision in decisions:
         if decision.type is not EventType.PHASE_TRANSITION or decision.label is None:
             continue
-        start = (decision.label, decision.segment.start_seq)
-        delay = first.setdefault(start, decision.decision_delay_seconds)
-        if decision.status is Status.CONFIRMED:
-            delays.append(delay)
+        start = decision.segment.start_pts_seconds
+        said = start + decision.decision_delay_seconds
+        if decision.status is Status.RETRACTED:
+            announced.pop(decision.label, None)
+        elif decision.status is Status.PROVISIONAL:
+            announced.setdefault(decision.label, said)
+        else:
+            delays.append(max(0.0, announced.pop(decision.label, said) - start))
     return delays

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from streamer.training.annotations import Labels
     from streamer.training.dataset import Example
+    from streamer.training.delay import DelayPoint
     from streamer.training.fit import History
     from streamer.training.metrics import Stretch
 
@@ -61,6 +62,29 @@ def plot_learning_curve(path: Path, history: History) -> None:
     right.set(ylabel="phase accuracy, validation", ylim=(0, 1))
     handles = [*axes.get_lines(), *right.get_lines()]
     axes.legend(handles=handles, loc="center right")
+    figure.savefig(path, dpi=110)
+
+
+def plot_delay_f1(path: Path, curve: Sequence[DelayPoint]) -> None:
+    """What waiting is worth: scores over the median delay of onsets, a point per lag, as a PNG."""
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    known = [point for point in curve if point.onset_delay_seconds is not None]
+    delays = [point.onset_delay_seconds or 0.0 for point in known]
+    for name, label in (("edit", "edit score"), ("f1_at_50", "F1@50"), ("accuracy", "accuracy")):
+        axes.plot(delays, [getattr(point, name) for point in known], marker="o", label=label)
+    for point, delay in zip(known, delays, strict=True):
+        axes.annotate(
+            f"{point.lag_frames}", (delay, point.f1_at_50), xytext=(4, -10), fontsize=7,
+            textcoords="offset points",
+        )  # fmt: skip
+    axes.set(
+        xlabel="median delay of confirmed onsets (s); numbers: lag in frames",
+        ylabel="score, validation",
+    )
+    axes.grid(color="0.9")
+    axes.legend()
     figure.savefig(path, dpi=110)
 
 

@@ -14,7 +14,7 @@ from streamer.training.decoding import ClipDecoder
 from streamer.training.evaluate import evaluate
 from streamer.training.export import check_place, write_bundle
 from streamer.training.fit import fit, predict
-from streamer.training.plots import plot_learning_curve, plot_ribbons
+from streamer.training.plots import plot_delay_f1, plot_learning_curve, plot_ribbons
 from streamer.training.teacher import taught
 from streamer.training.tuning import tune
 
@@ -85,8 +85,8 @@ def train_bundle(
     A run that was interrupted goes on where it was, if it is started again in the same folder.
 
     Args:
-        out: Folder of the run. Gets `bundle/`, `learning_curve.png` and `ribbons.png`, and event
-            files for TensorBoard in `tensorboard/`.
+        out: Folder of the run. Gets `bundle/`, `learning_curve.png`, `ribbons.png`, with phases
+            `delay_f1.png`, and event files for TensorBoard in `tensorboard/`.
         dataset: To train, validate and test on.
         config: What to train.
         encoder: That made the features.
@@ -110,12 +110,14 @@ def train_bundle(
             progress(check)
 
         history = fit(model, dataset, recipe, progress=show, folder=out)
-    decoder = tune(
+    tuning = tune(
         dataset.validation,
         predict(model, dataset.validation),
+        train=dataset.train,
         labels=dataset.labels,
         analysis_fps=config.analysis_fps,
     )
+    decoder = tuning.decoder
     logits = predict(model, dataset.test)
     bundle = write_bundle(
         out / "bundle",
@@ -131,6 +133,8 @@ def train_bundle(
         for outputs, example in zip(logits, dataset.test, strict=True)
     ]
     plot_learning_curve(out / "learning_curve.png", history)
+    if tuning.curve:
+        plot_delay_f1(out / "delay_f1.png", tuning.curve)
     plot_ribbons(out / "ribbons.png", dataset.test, decoded, dataset.labels)
     return bundle
 

@@ -1,4 +1,7 @@
-"""Fits `decoder.json` on the validation part: temperatures, smoothing, thresholds, durations."""
+"""Fits `decoder.json`: temperatures, smoothing, thresholds, durations, and the filter over phases.
+
+All of it on the validation part, but for how phases follow each other: that is counted in training.
+"""
 
 from __future__ import annotations
 
@@ -10,26 +13,47 @@ import msgspec
 import numpy as np
 
 from streamer.models.bundle import DecoderConfig
+from streamer.training.chain import fit_chain
 from streamer.training.decoding import ClipDecoder
 from streamer.training.evaluate import action_counts, phase_metrics
+from streamer.training.filter_search import search_filter
 from streamer.training.losses import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from streamer.models.bundle import PhaseFilterConfig
     from streamer.training.annotations import Labels
     from streamer.training.dataset import Example
     from streamer.training.decoding import Decoded
+    from streamer.training.delay import DelayPoint
 
 SMOOTHING_SECONDS = (0.0, 0.1, 0.2, 0.3)
 THRESHOLDS = ((0.5, 0.35), (0.6, 0.35), (0.6, 0.5), (0.7, 0.5))
 """(enter, exit)."""
 DURATIONS_SECONDS = ((0.3, 0.3), (0.2, 0.2), (0.3, 0.5), (0.5, 0.3))
 """(minimum on, minimum off). The first is what smoothing is chosen with."""
+ANNOUNCEMENTS = (0.4, 0.5, 0.6, 0.7)
+"""Filtered probabilities at which a phase may be announced."""
+MAX_LAG_FRAMES = 10
 ONSET_WEIGHT = 0.5
 """What a second of onset error costs, in units of F1."""
 RETRACTION_WEIGHT = 0.1
 """What it costs if every announcement is taken back, in units of F1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuning:
+    """A fitted decoder.
+
+    Attributes:
+        decoder: The decoder.
+        curve: What the filter's phases are like when confirmed at each lag, on the clips it was
+            fitted on; empty without phases.
+    """
+
+    decoder: DecoderConfig
+    curve: list[DelayPoint]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +69,26 @@ def tune(
     examples: Sequence[Example],
     logits: Sequence[np.ndarray],
     *,
+    train: Sequence[Example],
     labels: Labels,
     analysis_fps: float,
-) -> DecoderConfig:
+    graph_PP: np.ndarray | None = None,
+    max_lag_frames: int = MAX_LAG_FRAMES,
+) -> Tuning:
     """The decoder that is best on these clips.
 
     Smoothing is one for all, chosen by the phases (by the actions where there are no phases).
-    The rest is one choice for the phases, and one for each action.
+    The rest is one choice for the phases, and one for each action. Phases go by the filter if that
+    is better than their thresholds.
 
     Args:
         examples: The validation part.
         logits: float32 (T, C) of each.
+        train: Clips whose phases tell how they last and follow each other.
         labels: The classes.
         analysis_fps: Frames per second.
+        graph_PP: bool, per phase which may follow; None: any.
+        max_lag_frames: The longest lag at which phases may be confirmed.
     """
     temperatures = fit_temperatures(examples, logits, num_phases=len(labels.phases))
     trial = _Trial(examples, logits, labels, analysis_fps, temperatures)
@@ -66,7 +97,20 @@ def tune(
     smoothing = trial.leader().smoothing_seconds
     for (enter, leave), durations in product(THRESHOLDS, DURATIONS_SECONDS[1:]):
         trial.take(_Choice(smoothing, enter, leave, *durations))
-    return _config(temperatures, trial.best(smoothing), labels)
+    thresholds = _config(temperatures, trial.best(smoothing), labels)
+    if len(labels.phases) < 2 or not any((clip.phases_T >= 0).any() for clip in train):
+        return Tuning(decoder=thresholds, curve=[])
+    filter, curve = search_filter(
+        fit_chain(train, num_phases=len(labels.phases), graph_PP=graph_PP),
+        thresholds,
+        examples,
+        logits,
+        analysis_fps=analysis_fps,
+        max_lag_frames=max_lag_frames,
+    )
+    rivals = [_filtered(thresholds, filter, enter, labels) for enter in ANNOUNCEMENTS]
+    best = max((thresholds, *rivals), key=lambda config: trial.score(config)[0])
+    return Tuning(decoder=best, curve=curve)
 
 
 class _Trial:
@@ -90,9 +134,13 @@ class _Trial:
         """Try one."""
         labels = self._labels
         config = _config(self._temperatures, [choice] * (1 + len(labels.actions)), labels)
-        decoder = ClipDecoder(config, labels=labels, analysis_fps=self._analysis_fps)
+        self._scores[choice] = self.score(config)
+
+    def score(self, config: DecoderConfig) -> list[float]:
+        """Of the phases, then of each action."""
+        decoder = ClipDecoder(config, labels=self._labels, analysis_fps=self._analysis_fps)
         decoded = [decoder.decode(outputs, example.pts_T) for example, outputs in self._clips]
-        self._scores[choice] = _scores([example for example, _ in self._clips], decoded, labels)
+        return _scores([example for example, _ in self._clips], decoded, self._labels)
 
     def leader(self) -> _Choice:
         """The best for the phases; among equals, for the actions; then the one tried first."""
@@ -169,5 +217,20 @@ def _config(
         exit_C=tuple(choice.exit for choice in per_class),
         min_on_seconds_C=tuple(choice.min_on_seconds for choice in per_class),
         min_off_seconds_C=tuple(choice.min_off_seconds for choice in per_class),
+    )
+    return msgspec.convert(msgspec.to_builtins(config), DecoderConfig)
+
+
+def _filtered(
+    thresholds: DecoderConfig, filter: PhaseFilterConfig, enter: float, labels: Labels
+) -> DecoderConfig:
+    """The decoder whose phases go by the filter, announced at a probability of `enter`."""
+    num_phases = len(labels.phases)
+    config = msgspec.structs.replace(
+        thresholds,
+        enter_C=(enter,) * num_phases + thresholds.enter_C[num_phases:],
+        exit_C=tuple(min(enter, leave) for leave in thresholds.exit_C[:num_phases])
+        + thresholds.exit_C[num_phases:],
+        phase_filter=filter,
     )
     return msgspec.convert(msgspec.to_builtins(config), DecoderConfig)

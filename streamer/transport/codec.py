@@ -12,10 +12,9 @@ import msgspec
 import numpy as np
 
 from streamer.core.clock import ClockSource, Mark
-from streamer.core.errors import StateError, TransportError
+from streamer.core.errors import TransportError
 from streamer.core.feature import LEDGER_COLUMNS, FeatureChunk, StatusNote, StreamStatus
 from streamer.core.frame import FrameStamp
-from streamer.core.state import DecoderState, OpenSegment, StreamState
 from streamer.transport.transport import LogEntry, Unreadable
 
 if TYPE_CHECKING:
@@ -123,32 +122,9 @@ class _NoteWire(msgspec.Struct, frozen=True, array_like=True, tag="note/1"):
     frame_wait_seconds: float
 
 
-class _StateWire(msgspec.Struct, frozen=True, array_like=True, tag="state/1"):
-    stream_id: str
-    model_id: str
-    encoder_id: str
-    row: int
-    epoch: int
-    next_seq: int
-    sequence: int
-    last_pts_seconds: float
-    last_captured_ns: int
-    shape_LH: tuple[int, int]
-    hidden: bytes
-    cell: bytes
-    smoothed: bytes
-    rise_seq: bytes
-    rise_ns: bytes
-    rise_pts: bytes
-    phase: OpenSegment | None
-    candidate: OpenSegment | None
-    actions: tuple[OpenSegment, ...]
-
-
 _encoder = msgspec.msgpack.Encoder()
 _path_decoder = msgspec.msgpack.Decoder(StampWire | _NoteWire)
 _input_decoder = msgspec.msgpack.Decoder(_ChunkWire | _NoteWire)
-_state_decoder = msgspec.msgpack.Decoder(_StateWire)
 
 
 def encode_stamp(wire: StampWire) -> bytes:
@@ -233,69 +209,6 @@ def encode_note(note: StatusNote) -> bytes:
             note.frame_wait_seconds,
         )
     )
-
-
-def encode_state(state: StreamState) -> bytes:
-    """Bytes of a stream's state."""
-    decoder = state.decoder
-    num_layers, hidden_dim = state.hidden_LH.shape
-    return _encoder.encode(
-        _StateWire(
-            state.stream_id,
-            state.model_id,
-            state.encoder_id,
-            state.row,
-            state.epoch,
-            state.next_seq,
-            state.sequence,
-            state.last_pts_seconds,
-            state.last_captured_ns,
-            (num_layers, hidden_dim),
-            state.hidden_LH.tobytes(),
-            state.cell_LH.tobytes(),
-            decoder.smoothed_C.tobytes(),
-            decoder.rise_seq_C.tobytes(),
-            decoder.rise_ns_C.tobytes(),
-            decoder.rise_pts_C.tobytes(),
-            decoder.phase,
-            decoder.candidate,
-            decoder.actions,
-        )
-    )
-
-
-def decode_state(raw: bytes) -> StreamState:
-    """A stream's state.
-
-    Raises:
-        StateError: Not a state of this version, or its arrays don't fit each other.
-    """
-    try:
-        wire = _state_decoder.decode(raw)
-        return StreamState(
-            stream_id=wire.stream_id,
-            model_id=wire.model_id,
-            encoder_id=wire.encoder_id,
-            row=wire.row,
-            epoch=wire.epoch,
-            next_seq=wire.next_seq,
-            sequence=wire.sequence,
-            last_pts_seconds=wire.last_pts_seconds,
-            last_captured_ns=wire.last_captured_ns,
-            hidden_LH=np.frombuffer(wire.hidden, np.float32).reshape(wire.shape_LH),
-            cell_LH=np.frombuffer(wire.cell, np.float32).reshape(wire.shape_LH),
-            decoder=DecoderState(
-                smoothed_C=np.frombuffer(wire.smoothed, np.float32),
-                rise_seq_C=np.frombuffer(wire.rise_seq, np.int64),
-                rise_ns_C=np.frombuffer(wire.rise_ns, np.int64),
-                rise_pts_C=np.frombuffer(wire.rise_pts, np.float64),
-                phase=wire.phase,
-                candidate=wire.candidate,
-                actions=wire.actions,
-            ),
-        )
-    except (msgspec.MsgspecError, ValueError) as error:
-        raise StateError(f"stored state: unreadable ({error})") from error
 
 
 def _chunk(wire: _ChunkWire) -> FeatureChunk:

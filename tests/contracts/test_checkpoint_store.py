@@ -22,12 +22,12 @@ from streamer.core.state import (
 from streamer.state.memory import MemoryCheckpointStore
 from streamer.state.redis import RedisCheckpointStore, Retention
 from streamer.state.store import CommitAnswer, Stored
-from streamer.transport.codec import decode_state, encode_state
 from streamer.transport.connection import connect
 from streamer.transport.keys import Keys
 from streamer.transport.lease import partition_leases
 from streamer.transport.memory import MemoryLeases, MemoryStreamLog
 from streamer.transport.redis import RedisInputReader, RedisStreamLog
+from streamer.transport.state_codec import decode_state, encode_state
 from tests.samples import chunk
 from tests.servers import CLUSTER, SERVERS, serving
 

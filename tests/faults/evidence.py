@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from streamer.transport.codec import decode_state, read_entry
+from streamer.transport.codec import read_entry
+from streamer.transport.state_codec import decode_state
 from streamer.transport.transport import LogEntry, Refusal, Unreadable
 from tests.faults import aof
 

@@ -13,7 +13,7 @@ from streamer.core.event import Event, decode_event, encode_event
 from streamer.core.feature import FeatureChunk
 from streamer.models.temporal.registry import open_temporal_model
 from streamer.stages.temporal import TemporalStage
-from streamer.transport.codec import decode_state, encode_state
+from streamer.transport.state_codec import decode_state, encode_state
 from streamer.transport.transport import Unreadable
 from tests.faults.evidence import Stored
 

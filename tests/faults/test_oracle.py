@@ -187,7 +187,7 @@ def test_every_altered_byte_of_a_state_fails(right, fault_model):
 
 def encode_hidden(stored):
     """Offset of the hidden state's first byte."""
-    from streamer.transport.codec import decode_state
+    from streamer.transport.state_codec import decode_state
 
     return stored.state.index(decode_state(stored.state).hidden_LH.tobytes())
 

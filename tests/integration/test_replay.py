@@ -23,13 +23,13 @@ from streamer.stages.temporal import TemporalStage
 from streamer.state.history import RedisHistory
 from streamer.state.redis import RedisCheckpointStore, Retention
 from streamer.telemetry.observer import Observers
-from streamer.transport.codec import decode_state, encode_state
 from streamer.transport.connection import connect, connect_to_read
 from streamer.transport.embedded import EmbeddedValkey
 from streamer.transport.keys import Keys
 from streamer.transport.lease import partition_leases
 from streamer.transport.redis import RedisInputReader, RedisStreamLog
 from streamer.transport.registry import ModelEntry, ModelRegistry
+from streamer.transport.state_codec import decode_state, encode_state
 from tests.models import ACTIONS, PHASES, LeakyModel, bundle, features_of
 from tests.samples import START_NS, chunk, note
 

@@ -16,9 +16,11 @@ from streamer.core.event import EventType, GapPolicy, decode_event, encode_event
 from streamer.core.feature import StreamStatus
 from streamer.core.state import Checkpoint
 from streamer.models.config import GapConfig
+from streamer.models.phase_filter import PhaseFilterConfig
 from streamer.stages.reset import change_model
 from streamer.stages.temporal import TemporalStage
-from streamer.transport.codec import decode_state, encode_input, encode_state
+from streamer.transport.codec import encode_input
+from streamer.transport.state_codec import decode_state, encode_state
 from streamer.transport.transport import LogEntry, Refusal, Unreadable
 from tests.models import LeakyModel, bundle, features_of
 from tests.samples import START_NS, STEP_NS, chunk, note
@@ -26,8 +28,19 @@ from tests.samples import START_NS, STEP_NS, chunk, note
 TAKEN = Mark("test", 10**12)
 
 
-def stage(rows=4):
-    return TemporalStage(bundle(), LeakyModel(rows))
+CHAIN = PhaseFilterConfig(
+    initial_P=(0.5, 0.25, 0.25),
+    transition_PP=((0.0, 0.5, 0.5), (0.5, 0.0, 0.5), (0.5, 0.5, 0.0)),
+    mean_seconds_P=(0.5, 0.3, 0.4),
+    stages_P=(2, 1, 2),
+    prior_P=(0.5, 0.25, 0.25),
+    evidence_weight=0.5,
+    lag_frames=3,
+)
+
+
+def stage(rows=4, **decoder):
+    return TemporalStage(bundle(**decoder), LeakyModel(rows))
 
 
 def entry(item):
@@ -104,6 +117,34 @@ def test_checkpoint_restore_and_go_on_equals_never_having_stopped(labels, cut):
     assert said(before.events + after.events) == said(through.events)
     assert after.after.version == through.after.version
     assert encode_state(after.after.state) == encode_state(through.after.state)
+
+
+@settings(max_examples=60, deadline=None)
+@given(labels, st.sets(st.integers(1, 39)), st.integers(0, 40))
+def test_with_a_phase_filter_neither_chunks_nor_restarts_change_anything(labels, cuts, cut):
+    made = stage(phase_filter=CHAIN)
+    whole = fold(made, made.initial("cam", row=1), story(labels))
+    entries = story(labels, cuts=cuts)
+    before = fold(made, made.initial("cam", row=1), entries[:cut])
+    stored = replace(before.after, state=decode_state(encode_state(before.after.state)))
+    assert made.misfit(stored.state) == ""
+    after = fold(stage(phase_filter=CHAIN), stored, entries[cut:])
+    assert said(before.events + after.events) == said(whole.events)
+    assert encode_state(after.after.state) == encode_state(whole.after.state)
+    assert len({event.id for event in whole.events}) == len(whole.events)
+
+
+def test_a_gap_retracts_what_the_filter_had_not_confirmed():
+    made = stage(phase_filter=CHAIN)
+    rows = np.array([features_of(0)] * 10 + [features_of(1)] * 2)
+    first = fold(made, made.initial("cam", row=0), [entry(chunk(features=rows, length=12))])
+    reset = fold(made, first.after, [row(first_seq=60)])
+    told = [e for e in events_of(reset, EventType.PHASE_TRANSITION) if e.data.frame.seq == 11]
+    assert [(e.data.label, e.data.status) for e in told] == [
+        ("work", "retracted"),
+        (None, "confirmed"),
+    ]
+    assert told[-1].data.previous.label == "idle"
 
 
 @settings(max_examples=40, deadline=None)

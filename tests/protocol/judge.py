@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from streamer.state.redis import RedisCheckpointStore
-from streamer.transport.codec import encode_state
+from streamer.transport.state_codec import encode_state
 from tests.protocol.bench import KEYS, STREAMS
 from tests.protocol.offline import OfflineFold, untimed_json
 

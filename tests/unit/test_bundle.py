@@ -100,6 +100,15 @@ def test_a_folder_that_is_not_there_names_the_shipped_ones(tmp_path):
     assert "workcell" in message
 
 
+TWO_PHASES = {
+    "initial_P": [0.5, 0.5],
+    "transition_PP": [[0, 1], [1, 0]],
+    "mean_seconds_P": [1, 1],
+    "stages_P": [1, 1],
+    "prior_P": [0.5, 0.5],
+}
+
+
 @pytest.mark.parametrize(
     ("name", "key", "value", "said"),
     [
@@ -127,6 +136,7 @@ def test_a_folder_that_is_not_there_names_the_shipped_ones(tmp_path):
         ("decoder.json", "exit_C", [0.0] * 9, "0 < exit"),
         ("decoder.json", "min_on_seconds_C", [-0.1] * 9, "at least 0"),
         ("decoder.json", "phase_temperature", 0, "temperatures"),
+        ("decoder.json", "phase_filter", TWO_PHASES, "phase_filter: expected"),
         ("preprocess.json", "width", 0, "positive size"),
         ("preprocess.json", "fit", "bend", "fit"),
     ],

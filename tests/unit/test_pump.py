@@ -218,7 +218,7 @@ def test_a_state_that_cannot_be_read_is_kept_aside_and_the_stream_begins_anew(da
         wider = LeakyModel(4)
         wider.hidden_dim = 6
         other = TemporalStage(bundle(), wider).initial("cam", row=0)
-        from streamer.transport.codec import encode_state
+        from streamer.transport.state_codec import encode_state
 
         raw = encode_state(other.state)
     world.store._stored["cam"] = (version, position, sequence, raw)

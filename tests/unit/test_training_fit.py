@@ -110,7 +110,7 @@ def test_training_learns_what_there_is_to_learn(bundle):
     assert test["phases"]["onset_error_median_seconds"] <= 0.1
     assert test["actions"]["by_label"]["lamp"] > 0.8
     assert set(bundle.metrics) == {"origin", "test", "test_rendered", "test_compressed"}
-    for picture in ("learning_curve.png", "ribbons.png"):
+    for picture in ("learning_curve.png", "ribbons.png", "delay_f1.png"):
         assert (bundle.path.parent / picture).read_bytes().startswith(b"\x89PNG")
 
 
@@ -230,7 +230,14 @@ def test_decoding_sure_outputs_gives_the_truth():
 
 def test_flicker_is_smoothed_and_a_clean_signal_is_not(dataset):
     sure = [sure_logits(example) for example in dataset.validation]
-    clean = tune(dataset.validation, sure, labels=LABELS, analysis_fps=FPS)
+
+    def tuned(logits):
+        found = tune(
+            dataset.validation, logits, train=dataset.train, labels=LABELS, analysis_fps=FPS
+        )
+        return found.decoder
+
+    clean = tuned(sure)
     assert clean.smoothing_seconds == 0.0
     random = np.random.default_rng(0)
     flickering = []
@@ -239,9 +246,7 @@ def test_flicker_is_smoothed_and_a_clean_signal_is_not(dataset):
         logits = logits.copy()
         logits[wild, :3] = np.roll(logits[wild, :3], 1, axis=1)
         flickering.append(logits)
-    assert (
-        tune(dataset.validation, flickering, labels=LABELS, analysis_fps=FPS).smoothing_seconds > 0
-    )
+    assert tuned(flickering).smoothing_seconds > 0
 
 
 def test_the_configuration_of_a_run_is_that_of_its_parts(bundle):

@@ -1,0 +1,142 @@
+"""A stream's state ↔ versioned bytes, as in `codec`.
+
+A state without a phase filter is of version 1, one with it of version 2: a reader that knows no
+filter refuses it.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+
+from streamer.core.errors import StateError
+from streamer.core.state import DecoderState, FilterState, OpenSegment, StreamState
+
+
+class _StateWire(msgspec.Struct, frozen=True, array_like=True, tag="state/1"):
+    stream_id: str
+    model_id: str
+    encoder_id: str
+    row: int
+    epoch: int
+    next_seq: int
+    sequence: int
+    last_pts_seconds: float
+    last_captured_ns: int
+    shape_LH: tuple[int, int]
+    hidden: bytes
+    cell: bytes
+    smoothed: bytes
+    rise_seq: bytes
+    rise_ns: bytes
+    rise_pts: bytes
+    phase: OpenSegment | None
+    candidate: OpenSegment | None
+    actions: tuple[OpenSegment, ...]
+
+
+class _FilterWire(msgspec.Struct, frozen=True, array_like=True):
+    num_phases: int
+    forward: bytes
+    evidence: bytes
+    seq: bytes
+    ns: bytes
+    pts: bytes
+    announced: tuple[OpenSegment, ...]
+
+
+class _FilteredStateWire(_StateWire, frozen=True, array_like=True, tag="state/2"):
+    filter: _FilterWire
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(_StateWire | _FilteredStateWire)
+
+
+def encode_state(state: StreamState) -> bytes:
+    """Bytes of a stream's state."""
+    decoder = state.decoder
+    num_layers, hidden_dim = state.hidden_LH.shape
+    plain = (
+        state.stream_id,
+        state.model_id,
+        state.encoder_id,
+        state.row,
+        state.epoch,
+        state.next_seq,
+        state.sequence,
+        state.last_pts_seconds,
+        state.last_captured_ns,
+        (num_layers, hidden_dim),
+        state.hidden_LH.tobytes(),
+        state.cell_LH.tobytes(),
+        decoder.smoothed_C.tobytes(),
+        decoder.rise_seq_C.tobytes(),
+        decoder.rise_ns_C.tobytes(),
+        decoder.rise_pts_C.tobytes(),
+        decoder.phase,
+        decoder.candidate,
+        decoder.actions,
+    )
+    if decoder.filter is None:
+        return _encoder.encode(_StateWire(*plain))
+    return _encoder.encode(_FilteredStateWire(*plain, _filter_wire(decoder.filter)))
+
+
+def decode_state(raw: bytes) -> StreamState:
+    """A stream's state.
+
+    Raises:
+        StateError: Not a state of this version, or its arrays don't fit each other.
+    """
+    try:
+        wire = _decoder.decode(raw)
+        return StreamState(
+            stream_id=wire.stream_id,
+            model_id=wire.model_id,
+            encoder_id=wire.encoder_id,
+            row=wire.row,
+            epoch=wire.epoch,
+            next_seq=wire.next_seq,
+            sequence=wire.sequence,
+            last_pts_seconds=wire.last_pts_seconds,
+            last_captured_ns=wire.last_captured_ns,
+            hidden_LH=np.frombuffer(wire.hidden, np.float32).reshape(wire.shape_LH),
+            cell_LH=np.frombuffer(wire.cell, np.float32).reshape(wire.shape_LH),
+            decoder=DecoderState(
+                smoothed_C=np.frombuffer(wire.smoothed, np.float32),
+                rise_seq_C=np.frombuffer(wire.rise_seq, np.int64),
+                rise_ns_C=np.frombuffer(wire.rise_ns, np.int64),
+                rise_pts_C=np.frombuffer(wire.rise_pts, np.float64),
+                phase=wire.phase,
+                candidate=wire.candidate,
+                actions=wire.actions,
+                filter=_filter(wire.filter) if isinstance(wire, _FilteredStateWire) else None,
+            ),
+        )
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise StateError(f"stored state: unreadable ({error})") from error
+
+
+def _filter_wire(state: FilterState) -> _FilterWire:
+    return _FilterWire(
+        state.evidence_WP.shape[1],
+        state.forward_S.tobytes(),
+        state.evidence_WP.tobytes(),
+        state.seq_W.tobytes(),
+        state.ns_W.tobytes(),
+        state.pts_W.tobytes(),
+        state.announced,
+    )
+
+
+def _filter(wire: _FilterWire) -> FilterState:
+    seq_W = np.frombuffer(wire.seq, np.int64)
+    return FilterState(
+        forward_S=np.frombuffer(wire.forward, np.float64),
+        evidence_WP=np.frombuffer(wire.evidence, np.float32).reshape(len(seq_W), wire.num_phases),
+        seq_W=seq_W,
+        ns_W=np.frombuffer(wire.ns, np.int64),
+        pts_W=np.frombuffer(wire.pts, np.float64),
+        announced=wire.announced,
+    )
