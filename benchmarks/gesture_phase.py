@@ -1,10 +1,10 @@
 """Phases of gestures from positions of hands, wrists, head and spine, one recording held out.
 
 A folder of `*_raw.csv` with 18 coordinates, a timestamp in milliseconds and the phase in each row,
-as the Gesture Phase Segmentation data has them. Positions are taken relative to the spine; with them
-goes how they changed over the last frames. Two baselines see the last frame alone: logistic
-regression on positions, and on all that the network gets. The number of updates is chosen on the
-other recordings, each held out in turn.
+as the Gesture Phase Segmentation data has them. Positions are taken relative to the spine, in units
+of the head's height above it so far; with them goes how they changed over the last frames. Two
+baselines see the last frame alone: logistic regression on positions, and on all that the network
+gets. The number of updates is chosen on the other recordings, each held out in turn.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from streamer.training.recipe import Recipe
 PHASES = ("Rest", "Preparation", "Stroke", "Hold", "Retraction")
 MISSPELT = {"Preparação": "Preparation"}
 NUM_COORDINATES = 18
-SPINE = slice(9, 12)
+HEAD, SPINE = slice(6, 9), slice(9, 12)
 SPANS = (1, 4, 10)
 """Frames over which a change is taken."""
 RECIPE = Recipe(
@@ -61,7 +61,10 @@ def read(path: Path) -> Example:
     names = [MISSPELT.get(row[-1], row[-1]) for row in rows]
     pts_T = np.array([float(row[NUM_COORDINATES]) for row in rows]) / 1000
     spine = np.tile(positions[:, SPINE], NUM_COORDINATES // 3)
-    relative = np.delete(positions - spine, np.r_[SPINE], axis=1)
+    # One recording has other units than the rest: the height of the head above the spine is 1.
+    heights_T = np.linalg.norm(positions[:, HEAD] - positions[:, SPINE], axis=1)
+    unit_T = np.cumsum(heights_T) / np.arange(1, len(rows) + 1)
+    relative = np.delete((positions - spine) / unit_T[:, None], np.r_[SPINE], axis=1)
     return Example(
         name=path.stem.removesuffix("_raw"),
         compressed=False,
