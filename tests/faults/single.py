@@ -135,6 +135,7 @@ class SingleServer:
         self._server.kill()
         if what is Disturbance.TORN:
             self._server.tear_tail(2_000, self._random)
+            self._server.repair()
         elif what is Disturbance.LOST:
             self._server.lose_tail(num_writes=self._random.randint(1, 100))
         self._wait(0.0, 1.0)

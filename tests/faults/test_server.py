@@ -57,6 +57,29 @@ def test_a_torn_tail_loses_the_last_writes_and_no_others(server):
     assert 40 < len(left) < 49
 
 
+@pytest.mark.parametrize("num_bytes", range(5, 170, 15))
+def test_a_torn_call_is_gone_for_good(binary, tmp_path, num_bytes):
+    """After one start, and after the next: the file needs the repair tool before the first."""
+    with FaultyServer(binary, tmp_path / "server", fsync="always") as server:
+        with server.client() as client:
+            client.set("before", 1)
+            transaction = client.pipeline(transaction=True)
+            for name in "xyz":
+                transaction.set(name, name * 20)
+            transaction.execute()
+        server.kill()
+        with server.aof_file.open("r+b") as file:
+            file.truncate(server.aof_file.stat().st_size - num_bytes)
+        server.repair()
+        for turn in range(3):
+            server.start()
+            with server.client() as client:
+                assert client.mget("before", "x", "y", "z") == [b"1", None, None, None]
+                assert [client.get(str(earlier)) for earlier in range(turn)] == [b"1"] * turn
+                client.set(str(turn), 1)
+            server.kill()
+
+
 def test_whole_calls_can_be_lost(server):
     client = connect(server.url)
     add(server, range(1, 11))
