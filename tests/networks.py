@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
 ARCHITECTURES: tuple[Architecture, ...] = get_args(Architecture)
 GROWTH = {"weight_ih": 2.0, "weight_hh": 2.0, "gain_hh": 5.0, "head.weight": 3.5}
-"""How much larger weights are after training than before, in the bundle that ships; of gains it is a
+"""How much larger weights are after training than before: in the bundle that ships, and of gains a
 guess."""
+PEEPHOLE_SPREAD = 0.01
+"""They start at zero. Training makes them ten times as large, but not at random: drawn so large
+and each by itself, some would hold their own gates open, and their cells would grow for ever."""
 
 
 def make_config(**changes) -> ModelConfig:
@@ -38,6 +41,8 @@ def make_network(config: ModelConfig, *, seed: int = 0) -> RecurrentNetwork:
             for part, growth in GROWTH.items():
                 if part in name:
                     weight.mul_(growth)
+            if "peephole" in name:
+                weight.normal_(std=PEEPHOLE_SPREAD)
     return network
 
 

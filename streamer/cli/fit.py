@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,15 @@ from streamer.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from streamer.training.fit import Check
+
+
+class Cell(StrEnum):
+    """Names of `streamer.models.config.Architecture`."""
+
+    LSTM = "lstm"
+    LSTM_PEEPHOLE = "lstm_peephole"
+    LSTM_COUPLED = "lstm_coupled"
+    GRU = "gru"
 
 
 def fit(
@@ -27,8 +37,10 @@ def fit(
     ),
     analysis_fps: float = typer.Option(10.0, min=0.1, help="Frames per second to analyse."),
     name: str | None = typer.Option(None, help="Name of the bundle. Default: of what it is from."),
-    hidden: int = typer.Option(96, min=1, help="Width of the LSTM."),
-    layers: int = typer.Option(1, min=1, help="Layers of the LSTM."),
+    cell: Cell = typer.Option(Cell.LSTM, help="Which recurrent cell."),
+    hidden: int = typer.Option(96, min=1, help="Width of the recurrent layers."),
+    layers: int = typer.Option(1, min=1, help="How many recurrent layers."),
+    layer_norm: bool = typer.Option(False, "--layer-norm", help="Normalise inside the cells."),
     updates: int = typer.Option(2000, min=1, help="Most updates of the weights."),
     seed: int = typer.Option(1, min=0, help="Of all chance: the same seed, the same bundle."),
     features: Path | None = typer.Option(
@@ -58,7 +70,9 @@ def fit(
         dataset = synthetic_dataset(
             origin, num_seeds=seeds, minutes=minutes, maker=maker, clock=clock, progress=_say
         )
-    shape = Shape(hidden_dim=hidden, num_layers=layers)
+    shape = Shape(
+        architecture=cell.value, hidden_dim=hidden, num_layers=layers, layer_norm=layer_norm
+    )
     config = make_config(
         dataset, shape, name=name or origin, encoder=opened, analysis_fps=analysis_fps
     )

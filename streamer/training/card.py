@@ -28,6 +28,12 @@ ROWS = (
 """(what it is, where it stands in a part's metrics)."""
 PARTS = {"test": "all", "test_rendered": "not compressed", "test_compressed": "H.264"}
 """Parts of the metrics that are columns of the table, where there are such."""
+_CELLS = {
+    "lstm": "LSTM",
+    "lstm_peephole": "LSTM with peepholes",
+    "lstm_coupled": "LSTM with coupled gates",
+    "gru": "GRU",
+}
 
 
 def model_card(config: ModelConfig, decoder: DecoderConfig, metrics: Mapping[str, Any]) -> str:
@@ -51,9 +57,10 @@ def _lines(
     yield f"- **Phases** (one at a time): {_listed(config.phases)}"
     yield f"- **Actions** (any number): {_listed(config.actions)}"
     yield (
-        f"- **Network**: {config.architecture.upper()}, {config.feature_dim} features → "
+        f"- **Network**: {_CELLS[config.architecture]}, {config.feature_dim} features → "
         f"{config.projection_dim} → {config.num_layers} x {config.hidden_dim} → "
-        f"{config.num_classes} outputs; one direction, so that it needs no frame ahead"
+        f"{config.num_classes} outputs{', layer normalisation' * config.layer_norm}; "
+        f"{_directions(config)}"
     )
     yield f"- **Encoder**: `{config.encoder}` ({config.encoder_id})"
     yield f"- **Frames per second**: {config.analysis_fps:g}"
@@ -90,6 +97,14 @@ def _table(metrics: Mapping[str, Any]) -> Iterator[str]:
         if any(value is not None for value in values):
             yield f"| {text} | {' | '.join(_number(value) for value in values)} |"
     yield ""
+
+
+def _directions(config: ModelConfig) -> str:
+    if config.directions == 1:
+        return "one direction, so that it needs no frame ahead"
+    if config.lookahead_frames:
+        return f"two directions, the outputs for a frame known {config.lookahead_frames} later"
+    return "two directions, for whole recordings only"
 
 
 def _listed(labels: tuple[str, ...]) -> str:

@@ -1,4 +1,4 @@
-"""The recurrent network as an ONNX graph of one time step, made node by node.
+"""The recurrent network as an ONNX graph, made node by node.
 
 Written by hand, and not by torch's exporter, so that the file depends on the weights alone, byte
 for byte, whatever the version of torch.
@@ -12,25 +12,54 @@ import numpy as np
 
 from streamer.models.temporal.onnx import INPUTS, OUTPUTS
 from streamer.training.graph_cells import CellNodes
+from streamer.training.graph_directions import walk_both
 from streamer.training.graph_nodes import Graph, serialise
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import onnx
+
+    from streamer.models.config import ModelConfig
     from streamer.models.temporal.network import RecurrentNetwork
 
 
 def make_graph(model: RecurrentNetwork) -> bytes:
     """The content of `model.onnx`.
 
-    Inputs: features (B, D), hidden (L, B, H), cell (L, B, H). Outputs: logits (B, C) and the two
-    after the frame. B is free.
+    Inputs: features, hidden (L, B, H), cell (L, B, H). Outputs: logits and the two after a frame.
+    B is free. What features and logits are, depends on the directions:
+
+    - One: features (B, D) of one frame, its logits (B, C).
+    - Two: features (T, B, D) and logits (T, B, C) of a whole recording; the state after its end.
+    - Two with a look-ahead of R frames: features (T, B, D) of a frame and of the R after it (T =
+      R + 1, or fewer where the recording ends); logits (B, C) and state of that first frame.
     """
     config = model.config
     weights = {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()}
     graph = Graph()
-    outputs = _project(graph, weights, epsilon=model.norm.eps)
-    hiddens, cells = [], []
+    inputs = _project(graph, config, weights, epsilon=model.norm.eps)
+    logits, hidden, cell = OUTPUTS
+    if config.directions == 1:
+        outputs, hiddens, cells = _step(graph, config, weights, inputs)
+    else:
+        before = dict(zip(("hidden", "cell"), INPUTS[1:], strict=True))
+        walked = walk_both(graph, config, weights, inputs=inputs, **before)
+        outputs, hiddens, cells = walked.outputs, walked.hiddens, walked.cells
+        if config.lookahead_frames:
+            first = graph.weight("first", np.array(0, np.int64))
+            outputs = graph.node("Gather", (outputs, first), "first_outputs", axis=0)
+    _linear(graph, config, weights, "head", outputs, logits)
+    graph.node("Concat", hiddens, hidden, axis=0)
+    graph.node("Concat", cells, cell, axis=0)
+    return serialise(_with_ports(graph, config))
+
+
+def _step(
+    graph: Graph, config: ModelConfig, weights: Mapping[str, np.ndarray], inputs: str
+) -> tuple[str, list[str], list[str]]:
+    """One frame, one direction; the names of the outputs, and of each layer's hidden and cell."""
+    outputs, hiddens, cells = inputs, [], []
     for layer in range(config.num_layers):
         nodes = CellNodes(config, weights, layer)
         index = graph.weight(f"{nodes.name}.index", np.array(layer, np.int64))
@@ -42,27 +71,16 @@ def make_graph(model: RecurrentNetwork) -> bytes:
         hiddens.append(graph.node("Unsqueeze", (outputs, "axis_0"), f"hidden_{layer}_1BH"))
         cells.append(graph.node("Unsqueeze", (cell, "axis_0"), f"cell_{layer}_1BH"))
     graph.weight("axis_0", np.array([0], np.int64))
-    logits, hidden, cell = OUTPUTS
-    _linear(graph, weights, "head", outputs, logits)
-    graph.node("Concat", hiddens, hidden, axis=0)
-    graph.node("Concat", cells, cell, axis=0)
-    state: list[int | str] = [config.num_layers, "B", config.hidden_dim]
-    in_shapes: list[list[int | str]] = [["B", config.feature_dim], state, state]
-    out_shapes: list[list[int | str]] = [["B", config.num_classes], state, state]
-    return serialise(
-        graph.proto(
-            f"{config.cell_family}_step",
-            list(zip(INPUTS, in_shapes, strict=True)),
-            list(zip(OUTPUTS, out_shapes, strict=True)),
-        )
-    )
+    return outputs, hiddens, cells
 
 
-def _project(graph: Graph, weights: Mapping[str, np.ndarray], *, epsilon: float) -> str:
+def _project(
+    graph: Graph, config: ModelConfig, weights: Mapping[str, np.ndarray], *, epsilon: float
+) -> str:
     centred = graph.node("Sub", (INPUTS[0], graph.weight("mean_D", weights["mean_D"])), "centred")
     scale = graph.weight("scale_D", weights["scale_D"])
     scaled = graph.node("Mul", (centred, scale), "scaled")
-    projected = _linear(graph, weights, "projection", scaled, "projected")
+    projected = _linear(graph, config, weights, "projection", scaled, "projected")
     gain = graph.weight("norm.weight", weights["norm.weight"])
     bias = graph.weight("norm.bias", weights["norm.bias"])
     normed = graph.node(
@@ -72,8 +90,32 @@ def _project(graph: Graph, weights: Mapping[str, np.ndarray], *, epsilon: float)
 
 
 def _linear(
-    graph: Graph, weights: Mapping[str, np.ndarray], layer: str, inputs: str, name: str
+    graph: Graph,
+    config: ModelConfig,
+    weights: Mapping[str, np.ndarray],
+    layer: str,
+    inputs: str,
+    name: str,
 ) -> str:
     weight = graph.weight(f"{layer}.weight", weights[f"{layer}.weight"].T)
     bias = graph.weight(f"{layer}.bias", weights[f"{layer}.bias"])
-    return graph.node("Gemm", (inputs, weight, bias), name)
+    if config.directions == 1:
+        return graph.node("Gemm", (inputs, weight, bias), name)
+    # Gemm knows no time.
+    product = graph.node("MatMul", (inputs, weight), f"{layer}.product")
+    return graph.node("Add", (product, bias), name)
+
+
+def _with_ports(graph: Graph, config: ModelConfig) -> onnx.GraphProto:
+    state: list[int | str] = [config.num_layers, "B", config.hidden_dim]
+    features: list[int | str] = ["B", config.feature_dim]
+    logits: list[int | str] = ["B", config.num_classes]
+    if config.directions == 2:
+        features = ["T", *features]
+        if not config.lookahead_frames:
+            logits = ["T", *logits]
+    return graph.proto(
+        f"{config.cell_family}_{'step' if config.directions == 1 else 'walk'}",
+        list(zip(INPUTS, (features, state, state), strict=True)),
+        list(zip(OUTPUTS, (logits, state, state), strict=True)),
+    )

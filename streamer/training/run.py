@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from streamer.models.bundle import Bundle, DecoderConfig
+    from streamer.models.config import Architecture
     from streamer.models.encoders.encoder import Encoder
     from streamer.training.dataset import Dataset, Example
     from streamer.training.fit import Check
@@ -35,11 +36,15 @@ HOLD_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """Size of the network. See `RecurrentNetwork`."""
+    """Kind and size of the network. See `ModelConfig`."""
 
+    architecture: Architecture = "lstm"
     projection_dim: int = 64
     hidden_dim: int = 96
     num_layers: int = 1
+    layer_norm: bool = False
+    directions: Literal[1, 2] = 1
+    lookahead_frames: int = 0
 
 
 def make_config(
@@ -48,11 +53,14 @@ def make_config(
     """The configuration of a model for a dataset."""
     return ModelConfig(
         name=name,
-        architecture="lstm",
+        architecture=shape.architecture,
         feature_dim=encoder.feature_dim,
         projection_dim=shape.projection_dim,
         hidden_dim=shape.hidden_dim,
         num_layers=shape.num_layers,
+        layer_norm=shape.layer_norm,
+        directions=shape.directions,
+        lookahead_frames=shape.lookahead_frames,
         phases=dataset.labels.phases,
         actions=dataset.labels.actions,
         analysis_fps=analysis_fps,

@@ -71,7 +71,7 @@ def dataset() -> Dataset:
     )
 
 
-def train(out, dataset, *, seed: int = 1, updates: int = 100):
+def train(out, dataset, *, seed: int = 1, updates: int = 100, **kind):
     recipe = Recipe(
         num_lanes=8,
         num_steps=24,
@@ -84,7 +84,7 @@ def train(out, dataset, *, seed: int = 1, updates: int = 100):
         check_every=20,
         seed=seed,
     )
-    shape = Shape(projection_dim=8, hidden_dim=16, num_layers=2)
+    shape = Shape(projection_dim=8, hidden_dim=16, num_layers=2, **kind)
     encoder = FeatureEncoder()
     config = make_config(dataset, shape, name="drawn", encoder=encoder, analysis_fps=FPS)
     return train_bundle(
@@ -273,3 +273,22 @@ def test_a_model_may_have_one_kind_of_labels_only(dataset, tmp_path, kind):
     assert bundle.config.num_classes == len(labels.phases) + len(labels.actions)
     scores = bundle.metrics["test"]["frames"]
     assert scores["phase_accuracy" if kind == "phases" else "action_macro_f1"] > 0.6
+
+
+@pytest.mark.parametrize("layer_norm", [False, True])
+@pytest.mark.parametrize("architecture", ["lstm_peephole", "lstm_coupled", "gru", "lstm"])
+def test_each_cell_trains_and_serves(dataset, tmp_path, architecture, layer_norm):
+    small = replace(dataset, validation=dataset.validation[:1], test=dataset.test[:1])
+    kind = {"architecture": architecture, "layer_norm": layer_norm}
+    bundle = train(tmp_path, small, updates=40, **kind)
+    assert (bundle.config.architecture, bundle.config.layer_norm) == (architecture, layer_norm)
+    assert bundle.metrics["test"]["frames"]["phase_accuracy"] > 0.8
+    from streamer.models.temporal.torch import load_network
+
+    example = small.test[0]
+    (expected,) = predict(load_network(bundle), [example])
+    model = open_temporal_model(bundle, rows=1)
+    hidden = cell = np.zeros((2, 1, 16), np.float32)
+    for features_D, logits_C in zip(example.features_TD, expected, strict=True):
+        logits, hidden, cell = model.step(features_D[None].astype(np.float32), hidden, cell)
+        np.testing.assert_allclose(logits[0], logits_C, atol=1e-4)

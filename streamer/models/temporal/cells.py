@@ -19,7 +19,8 @@ apart from the candidate; here all three together.)
 
 What a cell remembers by is biased by +1 at the start, so that it remembers before it has learnt
 what to forget (Jozefowicz, Zaremba and Sutskever, 2015): the forget gate; the input gate by -1,
-where they are coupled; the update gate z of a GRU.
+where they are coupled; the update gate z of a GRU. Peepholes start at zero: at random, some cells
+would hold their own gates open from the start and grow without bound.
 """
 
 from __future__ import annotations
@@ -90,6 +91,8 @@ class RecurrentCells(nn.Module):
                     weight = torch.empty(shape)
                     if name.startswith("gain"):
                         nn.init.constant_(weight, _RECURRENT_GAIN if name == "gain_hh" else 1.0)
+                    elif name == "peephole":
+                        nn.init.zeros_(weight)
                     else:
                         nn.init.uniform_(weight, -bound, bound)
                     self.register_parameter(f"{name}_{suffix}", nn.Parameter(weight))

@@ -26,12 +26,14 @@ def open_temporal_model(
 
     Raises:
         ConfigError: Another backend, or no rows.
-        ModelError: The library is missing, or the files do not fit each other.
+        ModelError: The model needs frames to come, the library is missing, or the files do not fit
+            each other.
     """
     if backend not in BACKENDS:
         raise ConfigError(f"backend: expected one of {', '.join(BACKENDS)}, found {backend!r}")
     if rows < 1 or num_threads < 1:
         raise ConfigError(f"expected rows and num_threads >= 1, found {rows} and {num_threads}")
+    _check_online(bundle)
     if backend == "onnx":
         try:
             from streamer.models.temporal.onnx import OnnxTemporalModel
@@ -43,6 +45,18 @@ def open_temporal_model(
     except ImportError as error:
         raise _missing("torch", extra="gpu", error=error) from error
     return TorchTemporalModel(bundle, rows=rows, num_threads=num_threads)
+
+
+def _check_online(bundle: Bundle) -> None:
+    """A step has one frame, and its outputs are for that frame."""
+    config = bundle.config
+    if config.directions == 2:
+        seen = f"{config.lookahead_frames} frames" if config.lookahead_frames else "all frames"
+        raise ModelError(
+            f"bundle {config.name}: expected a model of one direction, found one that looks ahead "
+            f"at {seen}: it can be trained and evaluated on recordings, but not serve live video; "
+            f"train one with directions=1"
+        )
 
 
 def _missing(package: str, *, extra: str, error: ImportError) -> ModelError:
