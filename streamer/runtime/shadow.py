@@ -88,6 +88,7 @@ class ShadowLoader(Generic[Loaded]):
             return None
         self._job = None
         if job.model is not None and job.wanted == wanted:
+            self._failed, self.remark = None, ""
             return job.model
         if job.model is not None:
             job.model.close()

@@ -107,7 +107,6 @@ def test_what_cannot_be_loaded_is_said_once_and_tried_again_later(bench, error):
     bench.error = None
     bench.look(NEW)
     assert bench.settle(NEW) is bench.made[0]
-    bench.look(NEW, running="sha256:new")
     assert bench.loader.remark == ""
     refused = [record for record in bench.told if isinstance(record, ModelRefused)]
     assert refused == [ModelRefused("sha256:new", "/new: damaged")]
