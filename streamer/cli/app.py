@@ -9,6 +9,7 @@ from streamer.cli.config import config_app
 from streamer.cli.doctor import doctor
 from streamer.cli.events import events_app
 from streamer.cli.fit import fit
+from streamer.cli.models import models_app
 from streamer.cli.run import demo, run
 from streamer.cli.sources import sources_app
 from streamer.cli.worker import worker
@@ -29,6 +30,7 @@ app.command("fit")(fit)
 app.command("doctor")(doctor)
 app.add_typer(events_app, name="events")
 app.add_typer(sources_app, name="sources")
+app.add_typer(models_app, name="models")
 app.add_typer(config_app, name="config")
 
 

@@ -166,7 +166,7 @@ def test_a_worker_without_the_wanted_model_does_not_take_streams_back(make_farm,
     sleeper._process.send_signal(signal.SIGCONT)
     farm.wait_for(lambda: samples(sleeper)[awaiting] > 0)
     assert samples(sleeper)[active] == 0
-    assert "can't be loaded" in get(sleeper, "/readyz")[1]
+    farm.wait_for(lambda: "can't be loaded" in get(sleeper, "/readyz")[1])
     away.rename(other.path)
     farm.wait_for(lambda: samples(sleeper)[active] > 0)
     assert samples(sleeper)[awaiting] == 0
