@@ -11,6 +11,8 @@ from streamer.core.errors import ModelError
 from streamer.models.bundle import Bundle
 from streamer.models.replacement import check_replacement
 from streamer.models.temporal.registry import open_temporal_model
+from streamer.stages.drift import DriftReference
+from streamer.stages.drift_watch import DriftWatch
 from streamer.stages.temporal import TemporalStage
 from streamer.transport.registry import ModelEntry
 
@@ -31,6 +33,7 @@ class ServedModel:
     bundle: Bundle
     model: TemporalModel
     stage: TemporalStage
+    drift: DriftWatch
 
     @classmethod
     def open(cls, bundle: Bundle, settings: TemporalSettings) -> Self:
@@ -42,10 +45,11 @@ class ServedModel:
         model = open_temporal_model(bundle, rows=settings.rows, backend=settings.backend)
         try:
             _warm_up(model, where=str(bundle.path))
+            drift = DriftWatch(DriftReference.of(bundle))
         except ModelError:
             model.close()
             raise
-        return cls(bundle, model, TemporalStage(bundle, model))
+        return cls(bundle, model, TemporalStage(bundle, model, watch=drift), drift)
 
     @classmethod
     def open_wanted(

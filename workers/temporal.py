@@ -15,7 +15,7 @@ from streamer.runtime.pump import Pump, PumpOptions
 from streamer.runtime.shadow import ShadowLoader
 from streamer.runtime.shares import Shares
 from streamer.state.redis import RedisCheckpointStore, Retention
-from streamer.telemetry.observer import InputRefused, LeasesChanged, ModelServed
+from streamer.telemetry.observer import DriftMeasured, InputRefused, LeasesChanged, ModelServed
 from streamer.transport.connection import Threads, connect, reconnect
 from streamer.transport.keys import Keys
 from streamer.transport.lease import RedisRoster, partition_leases
@@ -198,6 +198,7 @@ class TemporalService:
         agree(self._client, keys=self._keys)  # again, should the server have lost it
         self._wanted = self._models.wanted()
         self._shadow.look(self._wanted, running=self._served.model_id)
+        self._tell_drift()
         desired, unreadable = self._registry.read()
         for stream_id, why in unreadable.items():
             self._observer.observe(InputRefused(stream_id, "registry", why))
@@ -208,6 +209,19 @@ class TemporalService:
         held = self._shares.held
         self._slots = {s: self._slots[s] for s in self._wanted_until}
         self._pump.assign({s: slot for s, slot in self._slots.items() if self._in(s, held)})
+
+    def _tell_drift(self) -> None:
+        drift = self._served.drift.measure()
+        if drift is not None:
+            self._observer.observe(
+                DriftMeasured(
+                    model_id=self._served.model_id,
+                    mahalanobis=drift.mahalanobis,
+                    frechet=drift.frechet,
+                    psi=drift.psi,
+                    entropy_nats=drift.entropy_nats,
+                )
+            )
 
     def _in(self, stream_id: str, partitions: frozenset[int]) -> bool:
         return self._keys.partition(stream_id) in partitions

@@ -184,6 +184,17 @@ class ModelRefused:
     detail: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftMeasured:
+    """How far what the model sees is from its training; see `streamer.stages.drift_watch.Drift`."""
+
+    model_id: str
+    mahalanobis: float
+    frechet: float
+    psi: Mapping[str, float]
+    entropy_nats: Mapping[str, float]
+
+
 @dataclass(frozen=True, slots=True)
 class StreamsAwaitingModel:
     """Streams in this worker's care that wait for a model that it has not loaded."""
@@ -261,6 +272,7 @@ Record = (
     | ModelServed
     | ModelPending
     | ModelRefused
+    | DriftMeasured
     | StreamsAwaitingModel
     | DeadLettered
     | LeasesChanged

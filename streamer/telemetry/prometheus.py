@@ -17,6 +17,7 @@ from streamer.telemetry.observer import (
     BatchEncoded,
     CommitRefused,
     DeadLettered,
+    DriftMeasured,
     EventCommitted,
     FeaturesPublished,
     FeaturesRefused,
@@ -33,6 +34,7 @@ from streamer.telemetry.observer import (
     StatusChanged,
     StreamsAwaitingModel,
 )
+from streamer.telemetry.prometheus_model import DriftMetrics, ModelMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -101,40 +103,6 @@ class _WorkerMetrics:
         )
 
 
-class _ModelMetrics:
-    """Which model runs, and which is wanted."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self.info = Gauge(
-            "streamer_model_info",
-            "1 for the model that runs.",
-            ("model", "name"),
-            registry=registry,
-        )
-        self.loads = Counter(
-            "streamer_model_loads",
-            "Models loaded, and models wanted that could not be.",
-            ("outcome",),
-            registry=registry,
-        )
-        self.pending = Gauge(
-            "streamer_model_pending",
-            "1 while another model is wanted than runs.",
-            registry=registry,
-        )
-        self.awaiting = Gauge(
-            "streamer_streams_awaiting_model",
-            "Streams that wait for a model that this worker has not loaded.",
-            registry=registry,
-        )
-
-    def served(self, record: ModelServed) -> None:
-        """Another one runs."""
-        self.info.clear()
-        self.info.labels(record.model_id, record.name).set(1)
-        self.loads.labels("loaded").inc()
-
-
 class _Distributions:
     """How long things take and how large batches are, over all streams."""
 
@@ -181,7 +149,8 @@ class PrometheusObserver:
             collector(registry=self.registry)
         self._streams = _StreamMetrics(self.registry)
         self._worker = _WorkerMetrics(self.registry)
-        self._models = _ModelMetrics(self.registry)
+        self._models = ModelMetrics(self.registry)
+        self._drift = DriftMetrics(self.registry)
         self._distributions = _Distributions(self.registry)
         self._phase_of: dict[str, str] = {}
         self._handlers: dict[type, Callable[..., None]] = {
@@ -200,7 +169,8 @@ class PrometheusObserver:
             InputRefused: lambda r: self._refuse(r.stream_id, "read", r.reason),
             BatchAdvanced: self._advanced,
             EventCommitted: self._event,
-            ModelServed: self._models.served,
+            ModelServed: self._served,
+            DriftMeasured: self._drift.measured,
             ModelPending: lambda r: self._models.pending.set(bool(r.model_id)),
             ModelRefused: lambda _: self._models.loads.labels("failed").inc(),
             StreamsAwaitingModel: lambda r: self._models.awaiting.set(len(r.stream_ids)),
@@ -210,6 +180,10 @@ class PrometheusObserver:
     def observe(self, record: Record) -> None:
         """Translate one record."""
         self._handlers[type(record)](record)
+
+    def _served(self, record: ModelServed) -> None:
+        self._models.served(record)
+        self._drift.clear()
 
     def _sent(self, record: FramesSent) -> None:
         for stream_id, count in record.frames_by_stream.items():
