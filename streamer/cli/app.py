@@ -8,6 +8,7 @@ from streamer import __version__
 from streamer.cli.config import config_app
 from streamer.cli.doctor import doctor
 from streamer.cli.events import events_app
+from streamer.cli.export import export
 from streamer.cli.fit import fit
 from streamer.cli.models import models_app
 from streamer.cli.run import demo, run
@@ -27,6 +28,7 @@ app.command("worker", context_settings={"allow_extra_args": True, "ignore_unknow
     worker
 )
 app.command("fit")(fit)
+app.command("export")(export)
 app.command("doctor")(doctor)
 app.add_typer(events_app, name="events")
 app.add_typer(sources_app, name="sources")
