@@ -2,6 +2,9 @@
 
 Features are compared as Gaussians with diagonal covariance; predictions by their shares of labels
 and by how unsure they are. Everything per dimension, so that encoders of any width compare.
+
+A training part has many scenes, a few cameras have one each: their features are never at distance 0
+(0.5 for two rendered work cells). What counts is how a distance changes.
 """
 
 from __future__ import annotations

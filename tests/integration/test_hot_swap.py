@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
+import subprocess
+import sys
 import time
 from collections import defaultdict
 from functools import partial
@@ -12,8 +14,11 @@ from itertools import pairwise
 
 import pytest
 
-from streamer.core.event import EventType
+from streamer.core.event import EventType, decode_event
 from streamer.models.bundle import Bundle
+from streamer.runtime.supervisor import child_environment
+from streamer.transport.connection import connect
+from streamer.transport.keys import Keys
 from streamer.transport.registry import ModelRegistry, WantedModel
 from tests.bundles import copy_bundle
 from tests.workers import Farm, get, replay, samples
@@ -204,3 +209,23 @@ def test_a_worker_that_cannot_load_what_is_wanted_keeps_what_it_has_and_says_so(
     assert get(temporal, "/readyz") == (200, "ready\n")
     assert samples(temporal)[("streamer_model_pending",)] == 0
     assert_changes(farm, OLD, better)
+
+
+def test_a_run_has_a_bundle_of_its_own(valkey, other):
+    """What was wanted of workers that are gone does not override its `--bundle`."""
+    with contextlib.closing(connect(valkey.url)) as client:
+        registry = ModelRegistry(client, keys=Keys())
+        registry.want(WantedModel(model_id=other.model_id, bundle=str(other.path)))
+        program = [sys.executable, "-m", "streamer.cli.main", "run", "--json", "--for", "4"]
+        result = subprocess.run(
+            [*program, "--redis", valkey.url, "--no-gateway", "synthetic:workcell"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=child_environment(),
+            check=False,
+        )
+        assert result.returncode == 0, result.stderr
+        assert registry.wanted() is None
+    models = {decode_event(line).data.model_id for line in result.stdout.splitlines()}
+    assert models == {OLD.model_id}
