@@ -61,6 +61,7 @@ class EncoderService:
     """Receives, batches, encodes, publishes."""
 
     port = None
+    remark = ""
 
     def __init__(self, settings: Settings, observer: Observer) -> None:
         encoder = settings.encoder

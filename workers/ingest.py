@@ -61,6 +61,7 @@ class IngestService:
     """Shares the desired sources with others of its kind, and runs its own."""
 
     port = None
+    remark = ""
 
     def __init__(self, settings: Settings, observer: Observer) -> None:
         self._settings = settings

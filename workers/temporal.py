@@ -10,23 +10,24 @@ from typing import TYPE_CHECKING
 
 from streamer.core.errors import TransportError
 from streamer.models.bundle import Bundle
-from streamer.models.temporal.registry import open_temporal_model
 from streamer.runtime.clock import SystemClock
 from streamer.runtime.pump import Pump, PumpOptions
+from streamer.runtime.shadow import ShadowLoader
 from streamer.runtime.shares import Shares
-from streamer.stages.temporal import TemporalStage
 from streamer.state.redis import RedisCheckpointStore, Retention
-from streamer.telemetry.observer import InputRefused, LeasesChanged
+from streamer.telemetry.observer import DriftMeasured, InputRefused, LeasesChanged, ModelServed
 from streamer.transport.connection import Threads, connect, reconnect
 from streamer.transport.keys import Keys
 from streamer.transport.lease import RedisRoster, partition_leases
 from streamer.transport.redis import RedisInputReader
-from streamer.transport.registry import ModelEntry, ModelRegistry, StreamRegistry, agree
+from streamer.transport.registry import ModelRegistry, StreamRegistry, agree
 from workers.main import main
+from workers.served_model import ServedModel
 
 if TYPE_CHECKING:
     from streamer.core.config import Settings
     from streamer.telemetry.observer import Observer
+    from streamer.transport.registry import WantedModel
 
 ASSIGN_SECONDS = 1.0
 """How often the worker looks which streams there are."""
@@ -49,25 +50,26 @@ class TemporalService:
         self._keys = Keys(settings.redis.partitions)
         self._owner = secrets.token_hex(16)
         self._bundle = Bundle.load(settings.bundle)
+        self._shadow = ShadowLoader(self._open, observer)
+        self._wanted: WantedModel | None = None
         self._wanted_until: dict[str, float] = {}
         self._slots: dict[str, int] = {}
         self._assigned_at = -ASSIGN_SECONDS
 
+    @property
+    def remark(self) -> str:
+        """Why the model that is wanted does not run, if it can't."""
+        return self._shadow.remark
+
     def start(self) -> None:
         """Load the model, connect, take what is free."""
         temporal, redis = self._settings.temporal, self._settings.redis
-        self._model = open_temporal_model(
-            self._bundle, rows=temporal.rows, backend=temporal.backend
-        )
+        self._served = ServedModel.open(self._bundle, temporal)
         self._client = connect(redis.url, threads=Threads.ONE)
         agree(self._client, keys=self._keys)
         self._registry = StreamRegistry(self._client, keys=self._keys)
-        models = ModelRegistry(self._client, keys=self._keys)
-        config = self._bundle.config
-        models.put(
-            self._bundle.model_id,
-            ModelEntry(name=config.name, phases=config.phases, actions=config.actions),
-        )
+        self._models = ModelRegistry(self._client, keys=self._keys)
+        self._begin_with_wanted()
         retention = Retention(
             max_events=redis.max_events,
             event_seconds=redis.event_seconds,
@@ -75,10 +77,10 @@ class TemporalService:
             replay_seconds=redis.replay_seconds,
         )
         self._pump = Pump(
-            stage=TemporalStage(self._bundle, self._model),
+            stage=self._served.stage,
             reader=RedisInputReader(self._client, keys=self._keys),
             store=RedisCheckpointStore(self._client, keys=self._keys, retention=retention),
-            models=models,
+            models=self._models,
             clock=SystemClock(),
             observer=self._observer,
             options=PumpOptions(
@@ -97,6 +99,7 @@ class TemporalService:
 
     def turn(self, *, timeout_seconds: float) -> None:
         """Renew the leases; fold in what has come; commit."""
+        self._cut_over()
         self._share()
         if not self._pump.turn(timeout_seconds=timeout_seconds) and not self._pump.streams:
             time.sleep(timeout_seconds)
@@ -125,8 +128,48 @@ class TemporalService:
                 self._shares.leave()
         if hasattr(self, "_client"):
             self._client.close()
-        if hasattr(self, "_model"):
-            self._model.close()
+        self._shadow.close()
+        if hasattr(self, "_served"):
+            self._served.close()
+
+    def _open(self, wanted: WantedModel) -> ServedModel:
+        """Called in the shadow loader's thread, which ends before `_served` is another."""
+        running = self._served.bundle.config
+        return ServedModel.open_wanted(wanted, self._settings.temporal, running=running)
+
+    def _begin_with_wanted(self) -> None:
+        """Run what is wanted from the start, or else what the settings say."""
+        self._wanted = self._models.wanted()
+        self._shadow.look(self._wanted, running=self._served.model_id)
+        self._shadow.wait()
+        configured = self._served
+        self._serve(self._shadow.take(self._wanted) or configured)
+        if self._served is not configured:
+            configured.close()
+
+    def _cut_over(self) -> None:
+        """Between two turns everything is committed: the wanted model takes over, if it is there.
+
+        The other one goes on until here; so no stream waits for longer than a turn.
+        """
+        served = self._shadow.take(self._wanted)
+        if served is not None:
+            before = self._served
+            self._serve(served)
+            self._pump.use(served.stage)
+            before.close()
+            self._assign()
+
+    def _serve(self, served: ServedModel) -> None:
+        # Before it makes a state: who comes after it must know its labels.
+        try:
+            self._models.put(served.model_id, served.entry)
+        except TransportError:
+            if served is not self._served:
+                served.close()  # it will be loaded again
+            raise
+        self._served = served
+        self._observer.observe(ModelServed(served.model_id, served.bundle.config.name))
 
     def _doubt(self) -> None:
         self._pump.clear()
@@ -153,6 +196,9 @@ class TemporalService:
     def _assign(self) -> None:
         now = self._assigned_at = time.monotonic()
         agree(self._client, keys=self._keys)  # again, should the server have lost it
+        self._wanted = self._models.wanted()
+        self._shadow.look(self._wanted, running=self._served.model_id)
+        self._tell_drift()
         desired, unreadable = self._registry.read()
         for stream_id, why in unreadable.items():
             self._observer.observe(InputRefused(stream_id, "registry", why))
@@ -163,6 +209,19 @@ class TemporalService:
         held = self._shares.held
         self._slots = {s: self._slots[s] for s in self._wanted_until}
         self._pump.assign({s: slot for s, slot in self._slots.items() if self._in(s, held)})
+
+    def _tell_drift(self) -> None:
+        drift = self._served.drift.measure()
+        if drift is not None:
+            self._observer.observe(
+                DriftMeasured(
+                    model_id=self._served.model_id,
+                    mahalanobis=drift.mahalanobis,
+                    frechet=drift.frechet,
+                    psi=drift.psi,
+                    entropy_nats=drift.entropy_nats,
+                )
+            )
 
     def _in(self, stream_id: str, partitions: frozenset[int]) -> bool:
         return self._keys.partition(stream_id) in partitions

@@ -10,7 +10,9 @@ from streamer.cli.dataset import dataset_app
 from streamer.cli.doctor import doctor
 from streamer.cli.eval import evaluate
 from streamer.cli.events import events_app
+from streamer.cli.export import export
 from streamer.cli.fit import fit
+from streamer.cli.models import models_app
 from streamer.cli.run import demo, run
 from streamer.cli.sources import sources_app
 from streamer.cli.worker import worker
@@ -29,10 +31,12 @@ app.command("worker", context_settings={"allow_extra_args": True, "ignore_unknow
 )
 app.command("fit")(fit)
 app.command("eval")(evaluate)
+app.command("export")(export)
 app.command("doctor")(doctor)
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(events_app, name="events")
 app.add_typer(sources_app, name="sources")
+app.add_typer(models_app, name="models")
 app.add_typer(config_app, name="config")
 
 

@@ -24,7 +24,7 @@ from streamer.runtime.supervisor import (
 from streamer.transport.connection import connect, redis_errors
 from streamer.transport.embedded import EmbeddedValkey
 from streamer.transport.keys import Keys
-from streamer.transport.registry import StreamRegistry, agree
+from streamer.transport.registry import ModelRegistry, StreamRegistry, agree
 from streamer.transport.rundir import RunDirectory
 from streamer.transport.shm import sweep
 
@@ -214,6 +214,7 @@ class LocalPipeline:
         self._keys = Keys(self._settings.redis.partitions)
         agree(self.client, keys=self._keys)
         self._register()
+        ModelRegistry(self.client, keys=self._keys).want(None)  # this run has its own bundle
         self.events = Follower(EventLog(self.client))
         self.events.begin(None)
         self._groups = self._make_workers()

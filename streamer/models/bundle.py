@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import safetensors.numpy
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 
 from streamer.core.errors import ModelError
 from streamer.core.preprocess import Preprocess
@@ -17,6 +17,8 @@ from streamer.models.phase_filter import PhaseFilterConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import numpy as np
 
 __all__ = [
     "Bundle",
@@ -60,7 +62,7 @@ class Bundle:
         Raises:
             ModelError: It is missing, damaged, of another format, or inconsistent.
         """
-        path = _find(name_or_path)
+        path = find_bundle(name_or_path)
         contents, model_id = read_verified(path)
         config = decode_json(path / "config.json", contents["config.json"], ModelConfig)
         decoder = decode_json(path / "decoder.json", contents["decoder.json"], DecoderConfig)
@@ -77,13 +79,31 @@ class Bundle:
             metrics=decode_json(path / "metrics.json", contents["metrics.json"], dict[str, Any]),
         )
 
+    def normalisation(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and inverse spread of each feature in training: float32 (D,) each.
+
+        Raises:
+            ModelError: The weights can't be read.
+        """
+        path = self.path / "model.safetensors"
+        try:
+            with safe_open(path, "numpy") as tensors:
+                return tensors.get_tensor("mean_D"), tensors.get_tensor("scale_D")
+        except (OSError, SafetensorError) as error:
+            raise ModelError(f"{path}: can't read mean_D and scale_D ({error})") from error
+
 
 def shipped_names() -> list[str]:
     """Names of the bundles that come with the package."""
     return sorted(path.parent.name for path in SHIPPED.glob(f"*/{MANIFEST}"))
 
 
-def _find(name_or_path: str | Path) -> Path:
+def find_bundle(name_or_path: str | Path) -> Path:
+    """The folder that is meant.
+
+    Raises:
+        ModelError: There is no bundle.
+    """
     if str(name_or_path) in shipped_names():
         return SHIPPED / str(name_or_path)
     path = Path(name_or_path).expanduser()

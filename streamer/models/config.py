@@ -72,6 +72,8 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         directions: 2: each layer also walks backwards, from frames that are still to come.
         lookahead_frames: How many frames to come the backward direction sees. With 2 directions,
             0 means all of them: such a model reads whole recordings only.
+        precision: Of the weights in `model.onnx`. An `int8` model serves one row per batch: what
+            its steps are rounded by depends on all rows.
         format_version: Of the bundle.
     """
 
@@ -90,6 +92,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     layer_norm: bool = False
     directions: Literal[1, 2] = 1
     lookahead_frames: int = 0
+    precision: Literal["float32", "int8"] = "float32"
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:

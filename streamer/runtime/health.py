@@ -41,6 +41,8 @@ class Health:
 
     def __init__(self) -> None:
         self.phase = Phase.STARTING
+        self.remark = ""
+        """What is not as it should be, although the worker works; a line."""
         self._beat = time.monotonic()
 
     def beat(self) -> None:
@@ -112,15 +114,15 @@ class HealthServer:
                 answer: Iterable[bytes] = self._metrics(environ, respond)
                 return answer
             case "/livez":
-                return _answer(respond, self._health.phase, good=self._health.alive)
+                return _answer(respond, self._health, good=self._health.alive)
             case "/readyz":
-                return _answer(respond, self._health.phase, good=self._health.ready)
+                return _answer(respond, self._health, good=self._health.ready)
             case _:
                 respond("404 Not Found", [("Content-Type", "text/plain")])
                 return [b"expected /metrics, /livez or /readyz\n"]
 
 
-def _answer(respond: Callable[..., Any], phase: Phase, *, good: bool) -> Iterable[bytes]:
+def _answer(respond: Callable[..., Any], health: Health, *, good: bool) -> Iterable[bytes]:
     status = "200 OK" if good else "503 Service Unavailable"
     respond(status, [("Content-Type", "text/plain")])
-    return [f"{phase.value}\n".encode()]
+    return [f"{line}\n".encode() for line in (health.phase.value, health.remark) if line]

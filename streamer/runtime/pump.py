@@ -10,7 +10,8 @@ import msgspec
 
 from streamer.core.errors import ForeignKeysError, StateError, TransportError
 from streamer.core.state import Commit
-from streamer.runtime.resume import Restart, Resumer
+from streamer.runtime.anchors import Anchors
+from streamer.runtime.resume import Resumer
 from streamer.runtime.suspects import Suspects
 from streamer.state.store import CommitAnswer
 from streamer.telemetry.observer import (
@@ -21,6 +22,7 @@ from streamer.telemetry.observer import (
     EventCommitted,
     InputRefused,
     StateReset,
+    StreamsAwaitingModel,
 )
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from streamer.core.event import Event
     from streamer.core.ledger import Ledger
     from streamer.core.state import Checkpoint
+    from streamer.runtime.resume import Restart
     from streamer.stages.fold import Advanced
     from streamer.stages.temporal import TemporalStage
     from streamer.state.store import CheckpointStore, Stored
@@ -82,6 +85,7 @@ class Pump:
         self._stage = stage
         self._reader = reader
         self._store = store
+        self._models = models
         self._resumer = Resumer(stage, models, clock)
         self._clock = clock
         self._observer = observer
@@ -93,7 +97,8 @@ class Pump:
             store, max_attempts=options.max_attempts, num_entries=MAX_ENTRIES_PER_STREAM
         )
         self._idle: set[str] = set()
-        self._anchored_us: dict[str, int] = {}
+        self._anchors = Anchors(replay_seconds=options.replay_seconds)
+        self._awaiting: frozenset[str] = frozenset()
         self._last_commit_seconds = 0.0
         self.fenced = False
         """Whether a commit was refused because the lease is another's."""
@@ -116,18 +121,26 @@ class Pump:
         self.drop(self._checkpoints.keys() - stream_ids)
         self._drop_what_changed(self._idle & self._checkpoints.keys())
         missing = sorted(stream_ids - self._checkpoints.keys() - self._refused.keys())
-        if missing:
-            for stream_id, stored in self._store.load(missing).items():
-                self._take_up(stream_id, stored)
+        self._take_up(self._store.load(missing) if missing else {})
         self._idle = set(self._checkpoints)
         self._observer.observe(ActiveStreams(len(self._checkpoints)))
+
+    def use(self, stage: TemporalStage) -> None:
+        """Go on with another model, between two turns. Nothing is held until `assign`.
+
+        Streams whose states are the other model's then begin anew, each by a step of its own that
+        says so: whoever dies on the way leaves every stream either before that step or after it.
+        """
+        self._stage = stage
+        self._resumer = Resumer(stage, self._models, self._clock)
+        self.drop(self.streams)
 
     def drop(self, stream_ids: Collection[str]) -> None:
         """Hold these no longer."""
         for stream_id in list(stream_ids):
             self._checkpoints.pop(stream_id, None)
             self._suspects.drop(stream_id)
-            self._anchored_us.pop(stream_id, None)
+            self._anchors.drop(stream_id)
         if stream_ids:
             self._observer.observe(ActiveStreams(len(self._checkpoints)))
 
@@ -173,31 +186,46 @@ class Pump:
             if version != self._checkpoints[stream_id].version:
                 self.drop([stream_id])
 
-    def _take_up(self, stream_id: str, stored: Stored | StateError) -> None:
-        """Go on with a stream where the store says. One that can't be is refused, alone."""
-        if isinstance(stored, StateError):
-            self._refuse(stream_id, "state", str(stored))
-            return
-        row = self._slots[stream_id] % self._stage.num_rows
-        resumed = self._resumer.resume(stream_id, stored, row=row)
-        if isinstance(resumed, Restart):
-            self._restart(resumed, stored.attempts)
-        else:
-            self._hold(resumed, stored.attempts)
+    def _take_up(self, loaded: Mapping[str, Stored | StateError]) -> None:
+        """Go on with streams where the store says. One that can't be is refused, alone."""
+        sound: dict[str, Stored] = {}
+        for stream_id, stored in loaded.items():
+            if isinstance(stored, StateError):
+                self._refuse(stream_id, "state", str(stored))
+            else:
+                sound[stream_id] = stored
+        rows = {stream_id: self._slots[stream_id] % self._stage.num_rows for stream_id in sound}
+        resumed = self._resumer.resume(sound, rows=rows)
+        for stream_id, checkpoint in resumed.checkpoints.items():
+            self._hold(checkpoint, sound[stream_id].attempts)
+        if resumed.restarts:
+            self._restart(resumed.restarts, sound)
+        self._await_model(resumed.awaiting)
 
-    def _restart(self, restart: Restart, attempts: int) -> None:
-        commit = restart.commit
-        stream_id = commit.checkpoint.state.stream_id
-        if restart.reason == "state":
-            self._observer.observe(InputRefused(stream_id, "state", restart.damage))
+    def _restart(self, restarts: Sequence[Restart], loaded: Mapping[str, Stored]) -> None:
         now_ns = self._clock.utc_ns()
-        events = tuple(e.emitted(latency=e.data.latency, at_ns=now_ns) for e in commit.events)
-        (answer,) = self._store.commit([replace(commit, events=events)], owner=self._options.owner)
-        if self._accepted(stream_id, answer):
-            self._hold(commit.checkpoint, attempts)
-            self._observer.observe(StateReset(stream_id, restart.reason))
-            if answer is CommitAnswer.OK:
-                self._tell(stream_id, commit, events)
+        commits = []
+        for restart in restarts:
+            commit = restart.commit
+            if restart.reason == "state":
+                stream_id = commit.checkpoint.state.stream_id
+                self._observer.observe(InputRefused(stream_id, "state", restart.damage))
+            events = tuple(e.emitted(latency=e.data.latency, at_ns=now_ns) for e in commit.events)
+            commits.append(replace(commit, events=events))
+        answers = self._store.commit(commits, owner=self._options.owner)
+        for restart, commit, answer in zip(restarts, commits, answers, strict=True):
+            stream_id = commit.checkpoint.state.stream_id
+            if self._accepted(stream_id, answer):
+                self._hold(commit.checkpoint, loaded[stream_id].attempts)
+                self._observer.observe(StateReset(stream_id, restart.reason))
+                if answer is CommitAnswer.OK:
+                    self._tell(stream_id, commit, commit.events)
+
+    def _await_model(self, stream_ids: frozenset[str]) -> None:
+        """These go on once the model that is wanted has been loaded, here or elsewhere."""
+        if stream_ids != self._awaiting:
+            self._awaiting = stream_ids
+            self._observer.observe(StreamsAwaitingModel(tuple(sorted(stream_ids))))
 
     def _hold(self, checkpoint: Checkpoint, attempts: int) -> None:
         stream_id = checkpoint.state.stream_id
@@ -222,7 +250,9 @@ class Pump:
                 checkpoint=one.after,
                 events=emitted,
                 dead_letters=one.dead_letters,
-                anchor=self._anchor(one.before, read[one.before.state.stream_id]),
+                anchor=self._anchors.take(
+                    one.before, first_position=read[one.before.state.stream_id][0].position
+                ),
             )
             for one, emitted in zip(advanced, events, strict=True)
         ]
@@ -236,22 +266,6 @@ class Pump:
         for commit, answer in zip(commits, answers, strict=True):
             self._take_answer(commit, answer)
         self._report(advanced, temporal_seconds)
-
-    def _anchor(self, before: Checkpoint, rows: Rows) -> Checkpoint | None:
-        """The checkpoint a step starts from, if it is time to keep one for replay.
-
-        It stands right before the step's first entry, so that it is kept as long as that one (the
-        first of all, and the first after a pause, would be trimmed at once), and so that a replay
-        can tell whether that one is still there.
-        """
-        stream_id, position = before.state.stream_id, rows[0].position - 1
-        replay_us = self._options.replay_seconds * 1e6
-        last_us = self._anchored_us.get(stream_id)
-        due = last_us is None or position - last_us >= replay_us / 4
-        if not replay_us or not due:
-            return None
-        self._anchored_us[stream_id] = position
-        return replace(before, position=position)
 
     def _emitted(
         self, one: Advanced, temporal_seconds: float, *, stepped_ns: int

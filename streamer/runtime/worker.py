@@ -39,6 +39,11 @@ class Service(Protocol):
         """Where it serves its clients, once started; None if it has none."""
         ...
 
+    @property
+    def remark(self) -> str:
+        """A line for the probes about what is not as it should be; empty if all is."""
+        ...
+
     def start(self) -> None:
         """Connect, load the model, warm up. May take seconds."""
         ...
@@ -185,6 +190,7 @@ def _turns(
         try:
             service.turn(timeout_seconds=TURN_SECONDS)
             failed = 0
+            health.remark = service.remark
             health.phase = Phase.READY
         except StreamerError as error:
             failed += 1

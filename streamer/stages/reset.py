@@ -25,6 +25,7 @@ def change_model(
     *,
     phases: Sequence[str],
     actions: Sequence[str],
+    row: int,
     now_ns: int,
 ) -> Commit:
     """The step by which `stage`'s model takes a stream over from another model.
@@ -36,6 +37,7 @@ def change_model(
         before: Where the other one left the stream.
         phases: The other one's labels.
         actions: The other one's labels.
+        row: Of the stream from now on: this model may have more rows or fewer.
         now_ns: UTC.
     """
     old = before.state
@@ -56,7 +58,7 @@ def change_model(
         )
     )
     state = replace(
-        stage.initial(old.stream_id, row=old.row % stage.num_rows).state,
+        stage.initial(old.stream_id, row=row).state,
         epoch=old.epoch,
         next_seq=old.next_seq,
         sequence=sequence + 1,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from streamer.core.clock import Mark
     from streamer.models.bundle import Bundle
     from streamer.models.temporal.model import TemporalModel
+    from streamer.stages.drift_watch import DriftWatch
     from streamer.stages.fold import Advanced
     from streamer.transport.transport import LogEntry, Unreadable
 
@@ -33,12 +34,20 @@ class TemporalStage:
         bundle: The model's bundle.
         decoder: Turns its outputs into decisions.
         maker: Turns decisions into events.
+
+    Args:
+        bundle: The model's bundle.
+        model: Opened.
+        watch: Looks at features and outputs; changes nothing.
     """
 
-    def __init__(self, bundle: Bundle, model: TemporalModel) -> None:
+    def __init__(
+        self, bundle: Bundle, model: TemporalModel, *, watch: DriftWatch | None = None
+    ) -> None:
         config = bundle.config
         self.bundle = bundle
         self._model = model
+        self._watch = watch
         self.decoder = Decoder(
             bundle.decoder,
             num_phases=len(config.phases),
@@ -110,19 +119,26 @@ class TemporalStage:
             for checkpoint, entries in work
         ]
         active = [fold for fold in folds if fold.next_frame()]
+        first_round = True
         while active:
-            for batch in pack([fold.state.row for fold in active]):
-                self._step([active[index] for index in batch])
+            batches = pack([fold.state.row for fold in active])
+            watched = self._watch.choose(len(batches)) if self._watch and first_round else -1
+            first_round = False
+            for number, batch in enumerate(batches):
+                self._step([active[index] for index in batch], watched=number == watched)
             active = [fold for fold in active if fold.next_frame()]
         return [fold.finish() for fold in folds]
 
-    def _step(self, folds: Sequence[Fold]) -> None:
+    def _step(self, folds: Sequence[Fold], *, watched: bool) -> None:
         buffers = self._buffers
         for fold in folds:
             buffers.load(fold.state, fold.features_D)
         logits_BC, hidden_LBH, cell_LBH = self._model.step(
             buffers.features_BD, buffers.hidden_LBH, buffers.cell_LBH
         )
+        if watched and self._watch:
+            rows = [fold.state.row for fold in folds]
+            self._watch.take(buffers.features_BD[rows], logits_BC[rows])
         for fold in folds:
             row = fold.state.row
             fold.take(logits_BC[row], hidden_LBH[:, row].copy(), cell_LBH[:, row].copy())

@@ -92,6 +92,20 @@ class RedisHistory:
         names = (key.split(":state:", 1)[1] for key in found)
         return sorted(name for name in names if self._keys.state(name) in found)
 
+    def model_ids(self) -> dict[str, str]:
+        """By stream, the model that made its state."""
+        stream_ids = self.stream_ids()
+        with redis_errors("read models of streams"):
+            pipeline = self._client.pipeline(transaction=False)
+            for stream_id in stream_ids:
+                pipeline.hget(self._keys.state(stream_id), "model")
+            answers: list[Any] = pipeline.execute(raise_on_error=False) if stream_ids else []
+        return {
+            stream_id: answer.decode(errors="replace")
+            for stream_id, answer in zip(stream_ids, answers, strict=True)
+            if isinstance(answer, bytes)
+        }
+
     def now_us(self) -> int:
         """The server's time, UTC microseconds."""
         with redis_errors("read time"):

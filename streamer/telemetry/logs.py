@@ -16,8 +16,12 @@ from streamer.telemetry.observer import (
     FramesRefused,
     InputRefused,
     LeasesChanged,
+    ModelPending,
+    ModelRefused,
+    ModelServed,
     StateReset,
     StatusChanged,
+    StreamsAwaitingModel,
 )
 
 if TYPE_CHECKING:
@@ -91,6 +95,14 @@ class LogObserver:
                 )
             case StateReset(stream_id, reason):
                 self._log.warning("state reset", stream=stream_id, reason=reason)
+            case ModelServed(model_id, name):
+                self._log.info("model", model=model_id, name=name)
+            case ModelPending(model_id) if model_id:
+                self._log.info("model wanted", model=model_id)
+            case ModelRefused(model_id, detail):
+                self._log.error("model refused", model=model_id, detail=detail)
+            case StreamsAwaitingModel(stream_ids) if stream_ids:
+                self._log.warning("streams await a model", streams=stream_ids)
             case DeadLettered(stream_id, reason, detail):
                 self._log.error("dead letter", stream=stream_id, reason=reason, detail=detail)
             case LeasesChanged(what, gained, lost, held):

@@ -17,6 +17,7 @@ from streamer.telemetry.observer import (
     BatchEncoded,
     CommitRefused,
     DeadLettered,
+    DriftMeasured,
     EventCommitted,
     FeaturesPublished,
     FeaturesRefused,
@@ -26,9 +27,14 @@ from streamer.telemetry.observer import (
     FramesSent,
     InputRefused,
     LeasesChanged,
+    ModelPending,
+    ModelRefused,
+    ModelServed,
     StateReset,
     StatusChanged,
+    StreamsAwaitingModel,
 )
+from streamer.telemetry.prometheus_model import DriftMetrics, ModelMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -143,6 +149,8 @@ class PrometheusObserver:
             collector(registry=self.registry)
         self._streams = _StreamMetrics(self.registry)
         self._worker = _WorkerMetrics(self.registry)
+        self._models = ModelMetrics(self.registry)
+        self._drift = DriftMetrics(self.registry)
         self._distributions = _Distributions(self.registry)
         self._phase_of: dict[str, str] = {}
         self._handlers: dict[type, Callable[..., None]] = {
@@ -161,12 +169,21 @@ class PrometheusObserver:
             InputRefused: lambda r: self._refuse(r.stream_id, "read", r.reason),
             BatchAdvanced: self._advanced,
             EventCommitted: self._event,
+            ModelServed: self._served,
+            DriftMeasured: self._drift.measured,
+            ModelPending: lambda r: self._models.pending.set(bool(r.model_id)),
+            ModelRefused: lambda _: self._models.loads.labels("failed").inc(),
+            StreamsAwaitingModel: lambda r: self._models.awaiting.set(len(r.stream_ids)),
             ActiveStreams: lambda r: self._worker.active.set(r.count),
         }
 
     def observe(self, record: Record) -> None:
         """Translate one record."""
         self._handlers[type(record)](record)
+
+    def _served(self, record: ModelServed) -> None:
+        self._models.served(record)
+        self._drift.clear()
 
     def _sent(self, record: FramesSent) -> None:
         for stream_id, count in record.frames_by_stream.items():

@@ -42,7 +42,8 @@ def model_card(config: ModelConfig, decoder: DecoderConfig, metrics: Mapping[str
     Args:
         config: What the model is.
         decoder: How its outputs become events.
-        metrics: `origin` (a sentence about the data) and a mapping for each of `PARTS`.
+        metrics: `origin` (a sentence about the data), a mapping for each of `PARTS`, and
+            `quantisation` of a quantised model.
     """
     return "\n".join(_lines(config, decoder, metrics)) + "\n"
 
@@ -75,6 +76,8 @@ def _lines(
     yield f"Trained on {metrics['origin']}."
     yield ""
     yield from _table(metrics)
+    if "quantisation" in metrics:
+        yield from _quantisation(metrics["quantisation"])
     yield "## Limits"
     yield ""
     yield (
@@ -96,6 +99,23 @@ def _table(metrics: Mapping[str, Any]) -> Iterator[str]:
         values = [metrics[part].get(group, {}).get(key) for part in parts]
         if any(value is not None for value in values):
             yield f"| {text} | {' | '.join(_number(value) for value in values)} |"
+    yield ""
+
+
+def _quantisation(drift: Mapping[str, Any]) -> Iterator[str]:
+    yield "## Quantisation"
+    yield ""
+    yield (
+        f"The weights of `model.onnx` are int8. The metrics above are those of the float32 model "
+        f"{drift['of']}; against it, on {drift['num_frames']} frames of {drift['features_of']}:"
+    )
+    yield ""
+    yield "| | |"
+    yield "|---|---:|"
+    yield f"| Largest difference of a probability | {drift['max_difference']:.4f} |"
+    yield f"| Mean difference of a probability | {drift['mean_difference']:.5f} |"
+    yield f"| Frames whose most probable phase is another | {drift['changed_phases']} |"
+    yield f"| Decisions on actions that are others | {drift['changed_actions']} |"
     yield ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from streamer.core.preprocess import Preprocess
     from streamer.models.bundle import DecoderConfig, ModelConfig
     from streamer.models.temporal.network import RecurrentNetwork
+    from streamer.training.quantise import Quantised
 
 
 def write_bundle(
@@ -49,8 +51,6 @@ def write_bundle(
         ConfigError: `path` holds something else.
         ModelError: The parts do not fit each other.
     """
-    check_place(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     contents = {
         "README.md": model_card(config, decoder, metrics).encode(),
         "config.json": _json(config),
@@ -60,6 +60,39 @@ def write_bundle(
         "model.safetensors": save({k: v.contiguous() for k, v in model.state_dict().items()}),
         "preprocess.json": _json(preprocess),
     }
+    return _place(path, contents)
+
+
+def write_quantised_bundle(
+    path: Path, bundle: Bundle, quantised: Quantised, *, features_of: str
+) -> Bundle:
+    """Write the int8 twin of a bundle: a bundle of its own, with what quantisation has changed.
+
+    Args:
+        path: The folder. A bundle that is there is replaced.
+        bundle: What was quantised. Its other files are taken over.
+        quantised: The model, and its drift from the bundle's.
+        features_of: What the drift was measured on, for the model card.
+
+    Raises:
+        ConfigError: `path` holds something else.
+    """
+    config = msgspec.structs.replace(bundle.config, precision="int8")
+    drift = {"of": bundle.model_id, "features_of": features_of, **asdict(quantised.drift)}
+    metrics = {**bundle.metrics, "quantisation": drift}
+    contents = {name: (bundle.path / name).read_bytes() for name in FILES}
+    contents |= {
+        "README.md": model_card(config, bundle.decoder, metrics).encode(),
+        "config.json": _json(config),
+        "metrics.json": _json(metrics),
+        "model.onnx": quantised.model,
+    }
+    return _place(path, contents)
+
+
+def _place(path: Path, contents: Mapping[str, bytes]) -> Bundle:
+    check_place(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         for name in FILES:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
 
 from streamer.models.bundle import GapConfig, ModelConfig
 from streamer.models.temporal.network import RecurrentNetwork
+from streamer.stages.drift import predicted_counts
 from streamer.training.board import Board
 from streamer.training.decoding import ClipDecoder
 from streamer.training.evaluate import evaluate
@@ -21,8 +23,6 @@ from streamer.training.tuning import tune
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
-
-    import numpy as np
 
     from streamer.models.bundle import Bundle, DecoderConfig
     from streamer.models.config import Architecture
@@ -110,9 +110,10 @@ def train_bundle(
             progress(check)
 
         history = fit(model, dataset, recipe, progress=show, folder=out)
+    validation = predict(model, dataset.validation)
     tuning = tune(
         dataset.validation,
-        predict(model, dataset.validation),
+        validation,
         train=dataset.train,
         labels=dataset.labels,
         analysis_fps=config.analysis_fps,
@@ -125,7 +126,10 @@ def train_bundle(
         config=config,
         preprocess=encoder.preprocess,
         decoder=decoder,
-        metrics=_measure(dataset, logits, config=config, decoder=decoder),
+        metrics={
+            **_measure(dataset, logits, config=config, decoder=decoder),
+            "validation": {"predicted_shares": _shares(validation, config)},
+        },
     )
     clip_decoder = ClipDecoder(decoder, labels=dataset.labels, analysis_fps=config.analysis_fps)
     decoded = [
@@ -137,6 +141,16 @@ def train_bundle(
         plot_delay_f1(out / "delay_f1.png", tuning.curve)
     plot_ribbons(out / "ribbons.png", dataset.test, decoded, dataset.labels)
     return bundle
+
+
+def _shares(logits: Sequence[np.ndarray], config: ModelConfig) -> dict[str, float]:
+    """In which part of the frames each label is predicted: what serving compares itself with."""
+    logits_NC = np.concatenate(list(logits))
+    counts_C = predicted_counts(
+        logits_NC, num_phases=len(config.phases), num_actions=len(config.actions)
+    )
+    shares = (counts_C / len(logits_NC)).round(6).tolist()
+    return dict(zip((*config.phases, *config.actions), shares, strict=True))
 
 
 def _measure(

@@ -37,6 +37,11 @@ class Keys:
         """Hash: model id → its labels, of every model that ever made a state here."""
         return "streamer:models"
 
+    @property
+    def wanted_model(self) -> str:
+        """String: the model that all temporal workers are to run."""
+        return "streamer:model"
+
     def members(self, role: str) -> str:
         """Sorted set: live workers of a role."""
         return f"streamer:members:{role}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -102,19 +103,34 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
         name: For people.
         phases: Its phase labels, in the order of its outputs.
         actions: Its action labels; their outputs follow.
+        encoder_id: Of the encoder it reads; empty if nobody wrote it down.
     """
 
     name: str
     phases: tuple[str, ...]
     actions: tuple[str, ...]
+    encoder_id: str = ""
+
+
+class WantedModel(msgspec.Struct, frozen=True, kw_only=True):
+    """What all temporal workers are to run.
+
+    Attributes:
+        model_id: Of the bundle, as it was when it was asked for.
+        bundle: Name of a shipped one, or a folder: each worker finds it there.
+    """
+
+    model_id: str
+    bundle: str
 
 
 class ModelRegistry:
-    """The models that have made states here."""
+    """The models that have made states here, and the one that is wanted."""
 
     def __init__(self, client: redis.Redis, *, keys: Keys) -> None:
         self._client = client
         self._key = keys.models
+        self._wanted_key = keys.wanted_model
 
     def put(self, model_id: str, entry: ModelEntry) -> None:
         """Remember a model."""
@@ -129,6 +145,34 @@ class ModelRegistry:
             return None if raw is None else msgspec.json.decode(raw, type=ModelEntry)
         except msgspec.MsgspecError:
             return None  # as good as none
+
+    def all(self) -> dict[str, ModelEntry]:
+        """Every model that is remembered, by its id."""
+        with redis_errors("read models"):
+            raw: Any = self._client.hgetall(self._key)
+        found = {}
+        for model_id, value in raw.items():
+            with contextlib.suppress(msgspec.MsgspecError):  # as good as none
+                entry = msgspec.json.decode(value, type=ModelEntry)
+                found[model_id.decode(errors="replace")] = entry
+        return found
+
+    def wanted(self) -> WantedModel | None:
+        """The model that is wanted, None if each worker is to run what its settings say."""
+        with redis_errors("read wanted model"):
+            raw: Any = self._client.get(self._wanted_key)
+        try:
+            return None if raw is None else msgspec.json.decode(raw, type=WantedModel)
+        except msgspec.MsgspecError:
+            return None  # as good as none
+
+    def want(self, model: WantedModel | None) -> None:
+        """Have all temporal workers run a model; None: what their settings say."""
+        with redis_errors("write wanted model"):
+            if model is None:
+                self._client.delete(self._wanted_key)
+            else:
+                self._client.set(self._wanted_key, msgspec.json.encode(model))
 
 
 class StreamRegistry:

@@ -3,88 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import signal
-import subprocess
-import sys
 import time
-from collections import defaultdict
 
-import msgspec
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
-from streamer.core.event import EventType, Status, decode_event
-from streamer.runtime.supervisor import Worker, WorkerFailed, child_environment
-from streamer.sources.grammar import expand_sources
+from streamer.core.event import EventType, Status
+from streamer.runtime.supervisor import WorkerFailed
 from streamer.sources.recording import record
-from streamer.transport.connection import connect
 from streamer.transport.keys import Keys
-from streamer.transport.registry import StreamRegistry
 from streamer.transport.shm import DIRECTORY, PREFIX
+from tests.workers import READY_SECONDS, Farm, get, replay, samples
 from workers.encoder import LINGER_SECONDS
-
-READY_SECONDS = 40
-
-
-class Farm:
-    """Workers of a test, on one server."""
-
-    def __init__(self, url, folder):
-        self.url, self.folder = url, folder
-        self.client = connect(url)
-        self.registry = StreamRegistry(self.client, keys=Keys())
-        self.workers = []
-
-    def want(self, *sources):
-        for spec in expand_sources(list(sources)):
-            self.registry.put(spec.stream_id, msgspec.json.encode(spec))
-
-    def start(self, *roles, **settings):
-        started = [self._worker(role, settings) for role in roles]
-        for worker in started:
-            worker.start()
-        for worker in started:
-            worker.wait_ready(deadline=time.monotonic() + READY_SECONDS)
-        return started
-
-    def _worker(self, role, settings):
-        values = {
-            "redis.url": self.url,
-            "gateway.port": 0,
-            **{k.replace("__", "."): v for k, v in settings.items()},
-        }
-        arguments = []
-        for key, value in values.items():
-            arguments += ["--set", f"{key}={value}"]
-        worker = Worker(
-            name=role,
-            module=f"workers.{role}",
-            arguments=arguments,
-            environment=child_environment(),
-            log_path=self.folder / f"{role}-{len(self.workers)}.log",
-        )
-        self.workers.append(worker)
-        return worker
-
-    def events(self):
-        return [decode_event(f[b"event"]) for _, f in self.client.xrange(Keys().events(0))]
-
-    def wait_for(self, condition, *, seconds=30):
-        """Poll the log: what comes is decided by processes of their own."""
-        cursor, deadline = "$", time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, "it did not happen in time"
-            answer = self.client.xread({Keys().events(0): cursor}, block=100)
-            cursor = answer[0][1][-1][0] if answer else cursor
-
-    def close(self):
-        for worker in self.workers:
-            worker.terminate()
-        for worker in self.workers:
-            worker.finish(deadline=time.monotonic() + 6)
-        self.client.close()
 
 
 @pytest.fixture
@@ -92,25 +23,6 @@ def farm(valkey, tmp_path):
     made = Farm(valkey.url, tmp_path)
     with contextlib.closing(made):
         yield made
-
-
-def get(worker, path):
-    connection = http.client.HTTPConnection("127.0.0.1", worker.ready.metrics_port, timeout=5)
-    connection.request("GET", path)
-    answer = connection.getresponse()
-    body = answer.read().decode()
-    connection.close()
-    return answer.status, body
-
-
-def samples(worker):
-    """Sum of each sample over its streams, by name and remaining labels."""
-    found = defaultdict(float)
-    for family in text_string_to_metric_families(get(worker, "/metrics")[1]):
-        for sample in family.samples:
-            labels = tuple(v for k, v in sorted(sample.labels.items()) if k not in ("stream", "le"))
-            found[(sample.name, *labels)] += sample.value
-    return found
 
 
 def test_every_role_serves_metrics_and_probes(farm):
@@ -193,18 +105,6 @@ def test_a_killed_temporal_worker_loses_nothing(farm, tmp_path):
 
     undisturbed = list(Pipeline(f"cam={clip}"))
     assert [e.id for e in events] == [e.id for e in undisturbed]
-
-
-def replay(farm, *arguments):
-    program = [sys.executable, "-m", "streamer.cli.main", "events", "replay"]
-    return subprocess.run(
-        [*program, "--redis", farm.url, "--from", "0", "--verify", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=child_environment(),
-        check=False,
-    )
 
 
 def test_a_replay_equals_what_running_killed_and_stopped_workers_said(farm):

@@ -335,7 +335,7 @@ def test_another_model_takes_over_in_words_of_both():
     first = fold(old, old.initial("cam", row=2), [entry(chunk(features=rows, length=8))])
     new = TemporalStage(bundle(model_id="sha256:new"), LeakyModel(4))
     step = change_model(
-        new, first.after, phases=("a", "b", "c"), actions=("d", "e"), now_ns=START_NS
+        new, first.after, phases=("a", "b", "c"), actions=("d", "e"), row=2, now_ns=START_NS
     )
     assert step.expected == first.after.version
     left, ended, changed = step.events

@@ -16,9 +16,10 @@ from streamer.telemetry.observer import (
     DeadLettered,
     InputRefused,
     StateReset,
+    StreamsAwaitingModel,
 )
 from streamer.transport.memory import MemoryLeases, MemoryStreamLog
-from streamer.transport.registry import ModelEntry
+from streamer.transport.registry import ModelEntry, WantedModel
 from tests.models import ACTIONS, PHASES, LeakyModel, bundle, features_of
 from tests.samples import chunk
 
@@ -38,14 +39,19 @@ class Fragile(LeakyModel):
 
 
 class Models:
-    """A registry that knows one model."""
+    """A registry that knows some models, and which one is wanted."""
 
-    def __init__(self, *known):
+    def __init__(self, *known, world):
         self.known = known
+        self.world = world
 
     def get(self, model_id):
         entry = ModelEntry(name="test", phases=PHASES, actions=ACTIONS)
         return entry if model_id in self.known else None
+
+    def wanted(self):
+        model_id = self.world.wanted
+        return None if model_id is None else WantedModel(model_id=model_id, bundle="any")
 
 
 class World:
@@ -58,6 +64,7 @@ class World:
         self.told = []
         self.crashes = 0
         self.num_published = {}
+        self.wanted = None
 
     def observe(self, record):
         self.told.append(record)
@@ -74,7 +81,7 @@ class World:
             stage=TemporalStage(bundle(model_id=model_id), Fragile(4)),
             reader=self.log,
             store=self.store,
-            models=Models(*known),
+            models=Models(*known, world=self),
             clock=self,
             observer=self,
             options=PumpOptions(owner=owner, max_attempts=3),
@@ -192,6 +199,89 @@ def test_a_model_that_takes_over_says_so_and_goes_on():
     world.drain(world.pump("cam", model_id="sha256:new"))
     numbers = [event.number for event in world.store.events]
     assert numbers == list(range(len(numbers)))
+
+
+def stage(model_id, rows=4):
+    return TemporalStage(bundle(model_id=model_id), Fragile(rows))
+
+
+def changes(world):
+    return [
+        (e.stream_id, e.data.previous_model_id, e.data.model_id)
+        for e in world.store.events
+        if e.type is EventType.MODEL_CHANGED
+    ]
+
+
+def test_a_running_pump_goes_on_with_another_model():
+    world = World()
+    world.publish("cam", *[WORK] * 8)
+    world.publish("two", *[WORK] * 8)
+    pump = world.pump("cam", "two", known=["sha256:model"])
+    world.drain(pump)
+    world.publish("cam", WORK)  # not read yet when the other takes over
+    world.wanted = "sha256:new"
+    pump.use(stage("sha256:new"))
+    assert not pump.streams
+    pump.assign({"cam": 0, "two": 1})
+    assert changes(world) == [(s, "sha256:model", "sha256:new") for s in ("cam", "two")]
+    world.publish("two", WORK)
+    world.drain(pump)
+    for stream_id in ("cam", "two"):
+        state = world.store.load([stream_id])[stream_id].state
+        assert (state.model_id, state.next_seq) == ("sha256:new", 9)
+        numbers = [e.number for e in world.store.events if e.stream_id == stream_id]
+        assert numbers == list(range(len(numbers)))
+    ended = [e.data.label for e in world.store.events if e.type is EventType.ACTION_END]
+    assert ended == ["lamp", "lamp"]
+
+
+def test_a_model_of_fewer_rows_takes_over_and_one_of_more_after_it():
+    world = World()
+    world.publish("cam", WORK)
+    pump = world.pump("other", "cam")
+    world.drain(pump)
+    for model_id, rows, row in (("sha256:narrow", 1, 0), ("sha256:wide", 8, 5)):
+        pump.use(stage(model_id, rows))
+        pump.assign({"cam": 5})
+        assert world.store.load(["cam"])["cam"].state.row == row
+        world.publish("cam", WORK)
+        world.drain(pump)
+    assert world.store.load(["cam"])["cam"].state.next_seq == 3
+
+
+def test_a_stream_handed_to_a_worker_without_the_wanted_model_waits_for_it():
+    world = World()
+    world.publish("cam", *[WORK] * 8)
+    world.wanted = "sha256:new"
+    world.drain(world.pump("cam", model_id="sha256:new"))
+    late = world.pump("cam", "two", model_id="sha256:model")
+    world.publish("cam", WORK)
+    world.publish("two", WORK)
+    world.drain(late)
+    late.assign({"cam": 0, "two": 1})
+    assert set(late.streams) == {"two"}
+    assert world.of(StreamsAwaitingModel) == [StreamsAwaitingModel(("cam",))]
+    assert world.store.load(["cam"])["cam"].state.next_seq == 8
+    late.use(stage("sha256:new"))
+    late.assign({"cam": 0, "two": 1})
+    world.drain(late)
+    assert world.of(StreamsAwaitingModel)[-1] == StreamsAwaitingModel(())
+    assert changes(world) == [("two", "sha256:model", "sha256:new")]
+    assert world.store.load(["cam"])["cam"].state.next_seq == 9
+
+
+def test_only_the_wanted_model_takes_over_from_a_third_one():
+    world = World()
+    world.publish("cam", *[WORK] * 8)
+    world.drain(world.pump("cam"))
+    world.wanted = "sha256:third"
+    between = world.pump("cam", model_id="sha256:new")
+    assert not between.streams
+    assert changes(world) == []
+    between.use(stage("sha256:third"))
+    between.assign({"cam": 0})
+    assert changes(world) == [("cam", "sha256:model", "sha256:third")]
 
 
 def test_labels_that_nobody_remembers_are_their_indices():

@@ -16,6 +16,7 @@ from streamer.models.bundle import Bundle, DecoderConfig, GapConfig, ModelConfig
 from streamer.models.config import Architecture
 from streamer.models.encoders.encoder import BatchPolicy
 from streamer.models.temporal.registry import open_temporal_model
+from streamer.stages.drift import DriftReference
 from streamer.training.annotations import Labels
 from streamer.training.dataset import Dataset, Example
 from streamer.training.decoding import ClipDecoder
@@ -104,12 +105,17 @@ def bundle(dataset, tmp_path_factory) -> Bundle:
 
 
 def test_training_learns_what_there_is_to_learn(bundle):
+    shares = bundle.metrics["validation"]["predicted_shares"]
+    assert list(shares) == [*bundle.config.phases, *bundle.config.actions]
+    assert sum(shares[phase] for phase in bundle.config.phases) == pytest.approx(1, abs=1e-4)
+    assert DriftReference.of(bundle).shares_C is not None
     test = bundle.metrics["test"]
     assert test["frames"]["phase_accuracy"] > 0.9
     assert test["phases"]["f1_at_50"] > 0.8
     assert test["phases"]["onset_error_median_seconds"] <= 0.1
     assert test["actions"]["by_label"]["lamp"] > 0.8
-    assert set(bundle.metrics) == {"origin", "test", "test_rendered", "test_compressed"}
+    parts = {"test", "test_rendered", "test_compressed"}
+    assert set(bundle.metrics) == {"origin", "validation", *parts}
     for picture in ("learning_curve.png", "ribbons.png", "delay_f1.png"):
         assert (bundle.path.parent / picture).read_bytes().startswith(b"\x89PNG")
 

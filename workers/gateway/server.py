@@ -42,6 +42,8 @@ class GatewayService:
         ConfigError: The port is taken, or the address is none of this host.
     """
 
+    remark = ""
+
     def __init__(
         self,
         settings: Settings,

@@ -20,7 +20,8 @@ def open_temporal_model(
 
     Args:
         bundle: Loaded and checked.
-        rows: B: streams per call. Results depend on it in the last bits, so keep it.
+        rows: B: streams per call. Results depend on it in the last bits, so keep it. A quantised
+            model has one, whatever is asked for.
         backend: `onnx` or `torch`.
         num_threads: Threads of one call.
 
@@ -34,6 +35,13 @@ def open_temporal_model(
     if rows < 1 or num_threads < 1:
         raise ConfigError(f"expected rows and num_threads >= 1, found {rows} and {num_threads}")
     _check_online(bundle)
+    if bundle.config.precision != "float32":
+        rows = 1
+        if backend != "onnx":
+            raise ModelError(
+                f"bundle {bundle.config.name}: its {bundle.config.precision} weights are served "
+                f"by backend onnx, found backend {backend}; set temporal.backend=onnx"
+            )
     if backend == "onnx":
         try:
             from streamer.models.temporal.onnx import OnnxTemporalModel

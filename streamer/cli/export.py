@@ -1,0 +1,118 @@
+"""`streamer export`: a bundle's model for elsewhere, or as a smaller bundle."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path  # typer reads it
+from typing import TYPE_CHECKING
+
+import typer
+
+from streamer.core.errors import ConfigError, ModelError
+from streamer.models.bundle import Bundle
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy as np
+
+    from streamer.training.features import Clip
+
+SYNTHETIC = "synthetic:"
+NUM_SCENES, SCENE_SECONDS = 2, 30.0
+"""Of a synthetic scene: one that was not compressed, and one that was."""
+
+
+def export(
+    bundle: str = typer.Argument(help="A shipped bundle's name, or a folder."),
+    *,
+    onnx: Path | None = typer.Option(None, help="Write the graph of one time step to this file."),
+    int8: Path | None = typer.Option(None, help="Write a bundle with int8 weights to this folder."),
+    on: list[str] = typer.Option(
+        [],
+        metavar="SOURCE",
+        help="Measure what int8 changes on this: a video, or synthetic:workcell; may be repeated.",
+    ),
+    features: Path = typer.Option(Path("features"), help="Cache of features, for --int8."),
+) -> None:
+    """Write a bundle's model as a single ONNX file, or as a bundle with int8 weights."""
+    if (onnx is None) == (int8 is None):
+        raise ConfigError("export: expected one of --onnx and --int8")
+    loaded = Bundle.load(bundle)
+    if onnx is not None:
+        _write_onnx(loaded, onnx)
+        return
+    assert int8 is not None
+    if not on:
+        raise ConfigError(
+            "export: --int8 needs data to measure on what it changes: give videos that the model "
+            "was not trained on with --on FILE, or --on synthetic:workcell"
+        )
+    if loaded.config.precision != "float32":
+        raise ConfigError(f"export: {loaded.path}: expected float32 weights, found int8 ones")
+    _write_int8(loaded, int8, on, cache=features)
+
+
+def _write_onnx(bundle: Bundle, path: Path) -> None:
+    config = bundle.config
+    try:
+        path.write_bytes((bundle.path / "model.onnx").read_bytes())
+    except OSError as error:
+        raise ConfigError(f"--onnx: {path}: can't write it ({error.strerror})") from error
+    state = f"({config.num_layers}, B, {config.hidden_dim})"
+    print(f"{path}: one time step of {bundle.model_id}")
+    print(f"inputs:  features (B, {config.feature_dim}), hidden {state}, cell {state}")
+    print(f"outputs: logits (B, {config.num_classes}), hidden_after {state}, cell_after {state}")
+
+
+def _write_int8(bundle: Bundle, path: Path, sources: Sequence[str], *, cache: Path) -> None:
+    try:
+        from streamer.training.export import check_place, write_quantised_bundle
+        from streamer.training.quantise import quantise
+    except ImportError as error:
+        raise ConfigError(
+            f"export: --int8 needs {error.name}, which can't be imported; "
+            "pip install 'streamer[cpu,train]'"
+        ) from error
+    check_place(path)
+    quantised = quantise(bundle, list(_features(bundle, sources, cache=cache)))
+    made = write_quantised_bundle(path, bundle, quantised, features_of=", ".join(sources))
+    drift = quantised.drift
+    print(f"{made.path}  {made.model_id}")
+    print(
+        f"{drift.num_frames} frames compared: largest difference of a probability "
+        f"{drift.max_difference:.4f}, mean {drift.mean_difference:.5f}; "
+        f"{drift.changed_phases} phase(s) and {drift.changed_actions} action decision(s) are others"
+    )
+
+
+def _features(bundle: Bundle, sources: Sequence[str], *, cache: Path) -> Iterator[np.ndarray]:
+    """Features (T, D) of each clip, by the bundle's encoder and at its frame rate."""
+    from streamer.models.encoders.registry import open_encoder
+    from streamer.runtime.clock import SystemClock
+    from streamer.training.features import FeatureMaker
+    from streamer.training.synthetic import make_clips
+    from streamer.training.synthetic_dataset import TEST_SEEDS
+    from streamer.training.video import VideoClip
+
+    config, clock = bundle.config, SystemClock()
+    encoder = open_encoder(config.encoder, preprocess=bundle.preprocess)
+    if encoder.encoder_id != config.encoder_id:
+        raise ModelError(
+            f"bundle {config.name} expects encoder {config.encoder} ({config.encoder_id}), "
+            f"found {encoder.name} ({encoder.encoder_id})"
+        )
+    maker = FeatureMaker(encoder, analysis_fps=config.analysis_fps, cache=cache, clock=clock)
+    for source in sources:
+        clips: Sequence[Clip] = [VideoClip(Path(source), ())]
+        if source.startswith(SYNTHETIC):
+            clips = make_clips(
+                source.removeprefix(SYNTHETIC),
+                first_seed=TEST_SEEDS,
+                num_seeds=NUM_SCENES,
+                seconds=SCENE_SECONDS,
+            )
+        for clip in clips:
+            print(f"features of {clip.name}", file=sys.stderr)
+            yield maker.track(clip).features_TD
+    encoder.close()

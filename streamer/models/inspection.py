@@ -1,0 +1,155 @@
+"""Is a bundle what it says? Every file, every shape, and the graph against the weights."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from streamer.core.errors import ModelError
+from streamer.core.preprocess import Preprocess
+from streamer.models.bundle import Bundle, find_bundle
+from streamer.models.config import DecoderConfig, ModelConfig
+from streamer.models.manifest import FILES, MANIFEST, Manifest, decode_json
+from streamer.models.temporal.registry import open_temporal_model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from streamer.models.temporal.model import TemporalModel
+
+KINDS: dict[str, type[Any]] = {
+    "config.json": ModelConfig,
+    "decoder.json": DecoderConfig,
+    "preprocess.json": Preprocess,
+    "metrics.json": dict[str, Any],
+}
+NUM_STEPS = 16
+NUM_ROWS = 2
+TOLERANCE = 1e-4
+"""Largest difference between the graph and the weights, of outputs and state. Both compute in
+float32, in another order."""
+
+
+@dataclass(slots=True)
+class Inspection:
+    """What was found.
+
+    Attributes:
+        path: The folder.
+        model_id: Of the bundle; empty if it can't be loaded.
+        faults: A line for each thing that is wrong.
+        remarks: A line for each thing that could not be checked.
+    """
+
+    path: Path
+    model_id: str = ""
+    faults: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+
+def inspect_bundle(name_or_path: str | Path) -> Inspection:
+    """Look at everything in a bundle, and go on after a fault as far as that makes sense.
+
+    Raises:
+        ModelError: There is no bundle.
+    """
+    found = Inspection(find_bundle(name_or_path))
+    found.faults += _file_faults(found.path)
+    if found.faults:
+        return found
+    try:
+        bundle = Bundle.load(found.path)
+        found.model_id = bundle.model_id
+        _compare(bundle, found)
+    except ModelError as error:
+        found.faults.append(str(error))
+    return found
+
+
+def _file_faults(path: Path) -> Iterator[str]:
+    """What is wrong with single files."""
+    try:
+        manifest = decode_json(path / MANIFEST, (path / MANIFEST).read_bytes(), Manifest)
+    except (OSError, ModelError) as error:
+        yield str(error)
+        return
+    for name in sorted({*FILES, *manifest.files}):
+        expected = manifest.files.get(name)
+        if "/" in name:
+            yield f"{path / MANIFEST}: expected names of files beside it, found {name!r}"
+            continue
+        if expected is None:
+            yield f"{path / MANIFEST}: expected the digest of {name}, found none"
+        try:
+            data = (path / name).read_bytes()
+        except OSError as error:
+            yield f"{path / name}: can't read it ({error.strerror})"
+            continue
+        digest = hashlib.sha256(data).hexdigest()
+        if expected not in (None, digest):
+            yield f"{path / name}: expected sha256 {expected} as in {MANIFEST}, found {digest}"
+        if name in KINDS:
+            try:
+                decode_json(path / name, data, KINDS[name])
+            except ModelError as error:
+                yield str(error)
+    for extra in sorted(path.iterdir()):
+        if extra.name not in {*manifest.files, *FILES, MANIFEST}:
+            yield f"{extra}: expected only what {MANIFEST} names, found something else beside it"
+
+
+def _compare(bundle: Bundle, found: Inspection) -> None:
+    """Step the graph and the weights through the same random features."""
+    if bundle.config.directions == 2:
+        found.remarks.append("model.onnx was not run: a model of two directions has no step")
+        return
+    graph = open_temporal_model(bundle, rows=NUM_ROWS)
+    features_TBD = _random_features(bundle, graph.rows)
+    outputs = _walk(graph, features_TBD)
+    if not all(np.isfinite(array).all() for array in outputs):
+        found.faults.append(f"{bundle.path / 'model.onnx'}: expected finite outputs, found others")
+        return
+    if importlib.util.find_spec("torch") is None:
+        found.remarks.append("model.onnx was not compared with model.safetensors: no torch here")
+        return
+    from streamer.models.temporal.torch import TorchTemporalModel
+
+    weights = _walk(TorchTemporalModel(bundle, rows=graph.rows), features_TBD)
+    difference = max(
+        float(np.abs(mine - other).max()) for mine, other in zip(outputs, weights, strict=True)
+    )
+    if bundle.config.precision != "float32":
+        found.remarks.append(
+            f"model.onnx is {bundle.config.precision}: it differs from model.safetensors by up to "
+            f"{difference:.3g} on random features"
+        )
+    elif not difference <= TOLERANCE:
+        found.faults.append(
+            f"{bundle.path / 'model.onnx'}: expected the outputs of model.safetensors within "
+            f"{TOLERANCE:g}, found a difference of {difference:.3g} on random features; "
+            "they are not of the same model: export it again"
+        )
+
+
+def _random_features(bundle: Bundle, num_rows: int) -> np.ndarray:
+    """float32 (T, B, D), spread as those that the model was trained on."""
+    mean_D, scale_D = bundle.normalisation()
+    random = np.random.default_rng(0)
+    noise = random.standard_normal((NUM_STEPS, num_rows, bundle.config.feature_dim))
+    return np.asarray(mean_D + noise / scale_D, np.float32)
+
+
+def _walk(model: TemporalModel, features_TBD: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Outputs (T, B, C) and the state after the last step."""
+    hidden = cell = np.zeros((model.num_layers, model.rows, model.hidden_dim), np.float32)
+    outputs = []
+    for features_BD in features_TBD:
+        logits_BC, hidden, cell = model.step(features_BD, hidden, cell)
+        outputs.append(logits_BC)
+    model.close()
+    return np.stack(outputs), hidden, cell
