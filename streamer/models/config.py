@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from streamer.core.event import GapPolicy
+from streamer.models.anomaly import AnomalyConfig
 
 FORMAT_VERSION = 1
 """Of bundles."""
@@ -71,6 +72,8 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         directions: 2: each layer also walks backwards, from frames that are still to come.
         lookahead_frames: How many frames to come the backward direction sees. With 2 directions,
             0 means all of them: such a model reads whole recordings only.
+        anomaly_dim: K, how many components of the next frame's features the anomaly head predicts;
+            0: there is none. With one, the last output is the score of the frame.
         format_version: Of the bundle.
     """
 
@@ -89,6 +92,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     layer_norm: bool = False
     directions: Literal[1, 2] = 1
     lookahead_frames: int = 0
+    anomaly_dim: int = 0
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
@@ -107,16 +111,31 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             )
         if self.analysis_fps <= 0:
             raise ValueError(f"analysis_fps: expected a number above 0, found {self.analysis_fps}")
+        self._check_anomaly()
         labels = (*self.phases, *self.actions)
-        if not labels or not all(labels):
-            raise ValueError("expected at least one label, none of them empty")
+        if not (labels or self.anomaly_dim) or not all(labels):
+            raise ValueError("expected at least one label or an anomaly head, none of them empty")
         if twice := [label for label in labels if labels.count(label) > 1]:
             raise ValueError(f"labels: expected each once, found {twice[0]!r} more than once")
+
+    def _check_anomaly(self) -> None:
+        if self.anomaly_dim and not 2 <= self.anomaly_dim <= self.feature_dim:
+            raise ValueError(
+                f"anomaly_dim: expected 0 or 2 to feature_dim ({self.feature_dim}), found "
+                f"{self.anomaly_dim}"
+            )
+        if self.anomaly_dim and self.directions == 2:
+            raise ValueError("anomaly_dim: expected 0 with two directions: they see the next frame")
 
     @property
     def num_classes(self) -> int:
         """C."""
         return len(self.phases) + len(self.actions)
+
+    @property
+    def num_outputs(self) -> int:
+        """Columns of a step's outputs: the classes', then an anomaly head's score."""
+        return self.num_classes + (1 if self.anomaly_dim else 0)
 
     @property
     def cell_family(self) -> str:
@@ -135,6 +154,7 @@ class DecoderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         exit_C: Smoothed probability below which it ends.
         min_on_seconds_C: A segment that did not last so long is retracted.
         min_off_seconds_C: A segment ends once it was below `exit_C` for so long.
+        anomaly: How scores become alarms, if the model has an anomaly head.
     """
 
     phase_temperature: float
@@ -144,6 +164,7 @@ class DecoderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     exit_C: tuple[float, ...]
     min_on_seconds_C: tuple[float, ...]
     min_off_seconds_C: tuple[float, ...]
+    anomaly: AnomalyConfig | None = None
 
     def __post_init__(self) -> None:
         if min(self.phase_temperature, self.action_temperature) <= 0:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from streamer.models.temporal.onnx import INPUTS, OUTPUTS
+from streamer.training.graph_anomaly import score_nodes
 from streamer.training.graph_cells import CellNodes
 from streamer.training.graph_nodes import Graph, serialise
 
@@ -23,13 +24,14 @@ if TYPE_CHECKING:
 def make_graph(model: RecurrentNetwork) -> bytes:
     """The content of `model.onnx`.
 
-    Inputs: features (B, D), hidden (L, B, H), cell (L, B, H). Outputs: logits (B, C) and the two
-    after the frame. B is free.
+    Inputs: features (B, D), hidden (L, B, H), cell (L, B, H). Outputs: logits (B, C), with a
+    column more for the score of an anomaly head, and the two after the frame. B is free.
     """
     config = model.config
     weights = {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()}
     graph = Graph()
-    outputs = _project(graph, weights, epsilon=model.norm.eps)
+    normed = _normalise(graph, weights)
+    outputs = _project(graph, weights, normed, epsilon=model.norm.eps)
     hiddens, cells = [], []
     for layer in range(config.num_layers):
         nodes = CellNodes(config, weights, layer)
@@ -39,16 +41,23 @@ def make_graph(model: RecurrentNetwork) -> bytes:
             for name in INPUTS[1:]
         ]
         outputs, cell = nodes.step(graph, outputs, *before)
+        last_before = before[0]
         hiddens.append(graph.node("Unsqueeze", (outputs, "axis_0"), f"hidden_{layer}_1BH"))
         cells.append(graph.node("Unsqueeze", (cell, "axis_0"), f"cell_{layer}_1BH"))
     graph.weight("axis_0", np.array([0], np.int64))
     logits, hidden, cell = OUTPUTS
-    _linear(graph, weights, "head", outputs, logits)
+    if model.anomaly is None:
+        _linear(graph, weights, "head", outputs, logits)
+    else:
+        parts = [score_nodes(graph, weights, before=last_before, normed=normed)]
+        if model.head is not None:
+            parts.insert(0, _linear(graph, weights, "head", outputs, "classes"))
+        graph.node("Concat", parts, logits, axis=1)
     graph.node("Concat", hiddens, hidden, axis=0)
     graph.node("Concat", cells, cell, axis=0)
     state: list[int | str] = [config.num_layers, "B", config.hidden_dim]
     in_shapes: list[list[int | str]] = [["B", config.feature_dim], state, state]
-    out_shapes: list[list[int | str]] = [["B", config.num_classes], state, state]
+    out_shapes: list[list[int | str]] = [["B", config.num_outputs], state, state]
     return serialise(
         graph.proto(
             f"{config.cell_family}_step",
@@ -58,11 +67,15 @@ def make_graph(model: RecurrentNetwork) -> bytes:
     )
 
 
-def _project(graph: Graph, weights: Mapping[str, np.ndarray], *, epsilon: float) -> str:
+def _normalise(graph: Graph, weights: Mapping[str, np.ndarray]) -> str:
     centred = graph.node("Sub", (INPUTS[0], graph.weight("mean_D", weights["mean_D"])), "centred")
-    scale = graph.weight("scale_D", weights["scale_D"])
-    scaled = graph.node("Mul", (centred, scale), "scaled")
-    projected = _linear(graph, weights, "projection", scaled, "projected")
+    return graph.node("Mul", (centred, graph.weight("scale_D", weights["scale_D"])), "scaled")
+
+
+def _project(
+    graph: Graph, weights: Mapping[str, np.ndarray], normed: str, *, epsilon: float
+) -> str:
+    projected = _linear(graph, weights, "projection", normed, "projected")
     gain = graph.weight("norm.weight", weights["norm.weight"])
     bias = graph.weight("norm.bias", weights["norm.bias"])
     normed = graph.node(
