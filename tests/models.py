@@ -47,6 +47,7 @@ def decoder_config(**changes):
         "exit_C": (0.4,) * 5,
         "min_on_seconds_C": (0.3,) * 5,
         "min_off_seconds_C": (0.3,) * 5,
+        "anomaly": None,
     }
     return SimpleNamespace(**(fields | changes))
 

@@ -15,7 +15,7 @@ from streamer.core.clock import ClockSource, Mark
 from streamer.core.errors import StateError, TransportError
 from streamer.core.feature import LEDGER_COLUMNS, FeatureChunk, StatusNote, StreamStatus
 from streamer.core.frame import FrameStamp
-from streamer.core.state import DecoderState, OpenSegment, StreamState
+from streamer.core.state import AnomalyState, DecoderState, OpenSegment, StreamState
 from streamer.transport.transport import LogEntry, Unreadable
 
 if TYPE_CHECKING:
@@ -145,10 +145,17 @@ class _StateWire(msgspec.Struct, frozen=True, array_like=True, tag="state/1"):
     actions: tuple[OpenSegment, ...]
 
 
+class _WatchedStateWire(msgspec.Struct, frozen=True, array_like=True, tag="watched/1"):
+    """A state with that of the watch for anomalies beside it: an older reader refuses it."""
+
+    anomaly: AnomalyState
+    state: _StateWire
+
+
 _encoder = msgspec.msgpack.Encoder()
 _path_decoder = msgspec.msgpack.Decoder(StampWire | _NoteWire)
 _input_decoder = msgspec.msgpack.Decoder(_ChunkWire | _NoteWire)
-_state_decoder = msgspec.msgpack.Decoder(_StateWire)
+_state_decoder = msgspec.msgpack.Decoder(_StateWire | _WatchedStateWire)
 
 
 def encode_stamp(wire: StampWire) -> bytes:
@@ -239,28 +246,29 @@ def encode_state(state: StreamState) -> bytes:
     """Bytes of a stream's state."""
     decoder = state.decoder
     num_layers, hidden_dim = state.hidden_LH.shape
+    wire = _StateWire(
+        state.stream_id,
+        state.model_id,
+        state.encoder_id,
+        state.row,
+        state.epoch,
+        state.next_seq,
+        state.sequence,
+        state.last_pts_seconds,
+        state.last_captured_ns,
+        (num_layers, hidden_dim),
+        state.hidden_LH.tobytes(),
+        state.cell_LH.tobytes(),
+        decoder.smoothed_C.tobytes(),
+        decoder.rise_seq_C.tobytes(),
+        decoder.rise_ns_C.tobytes(),
+        decoder.rise_pts_C.tobytes(),
+        decoder.phase,
+        decoder.candidate,
+        decoder.actions,
+    )
     return _encoder.encode(
-        _StateWire(
-            state.stream_id,
-            state.model_id,
-            state.encoder_id,
-            state.row,
-            state.epoch,
-            state.next_seq,
-            state.sequence,
-            state.last_pts_seconds,
-            state.last_captured_ns,
-            (num_layers, hidden_dim),
-            state.hidden_LH.tobytes(),
-            state.cell_LH.tobytes(),
-            decoder.smoothed_C.tobytes(),
-            decoder.rise_seq_C.tobytes(),
-            decoder.rise_ns_C.tobytes(),
-            decoder.rise_pts_C.tobytes(),
-            decoder.phase,
-            decoder.candidate,
-            decoder.actions,
-        )
+        wire if state.anomaly is None else _WatchedStateWire(state.anomaly, wire)
     )
 
 
@@ -272,6 +280,9 @@ def decode_state(raw: bytes) -> StreamState:
     """
     try:
         wire = _state_decoder.decode(raw)
+        anomaly = None
+        if isinstance(wire, _WatchedStateWire):
+            anomaly, wire = wire.anomaly, wire.state
         return StreamState(
             stream_id=wire.stream_id,
             model_id=wire.model_id,
@@ -293,6 +304,7 @@ def decode_state(raw: bytes) -> StreamState:
                 candidate=wire.candidate,
                 actions=wire.actions,
             ),
+            anomaly=anomaly,
         )
     except (msgspec.MsgspecError, ValueError) as error:
         raise StateError(f"stored state: unreadable ({error})") from error
