@@ -116,12 +116,13 @@ def _check_weights(path: Path, data: bytes, config: ModelConfig) -> None:
         raise ModelError(f"{path}: not a safetensors file ({error})") from error
     gates_dim = NUM_GATES[config.architecture] * config.hidden_dim
     last = f"{config.cell_family}.weight_hh_l{config.num_layers - 1}"
-    expected = {
+    expected: dict[str, tuple[int, ...]] = {}
+    if config.num_classes:
+        expected["head.weight"] = (config.num_classes, config.directions * config.hidden_dim)
+    expected |= {
         "projection.weight": (config.projection_dim, config.feature_dim),
         last: (gates_dim, config.hidden_dim),
     }
-    if config.num_classes:
-        expected["head.weight"] = (config.num_classes, config.directions * config.hidden_dim)
     if config.anomaly_dim:
         expected["anomaly.basis_DJ"] = (config.feature_dim, config.anomaly_dim - 1)
         expected["anomaly.predict.2.weight"] = (2 * config.anomaly_dim, config.hidden_dim)
