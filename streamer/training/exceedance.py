@@ -51,15 +51,14 @@ class Tail:
         excess = max(0.0, score - self.start) / self.scale
         if self.shape < 1e-6:
             return self.blocks_per_hour * math.exp(-excess)
-        rarer: float = (1 + self.shape * excess) ** (-1 / self.shape)
-        return self.blocks_per_hour * rarer
+        return self.blocks_per_hour * math.pow(1 + self.shape * excess, -1 / self.shape)
 
     def score(self, per_hour: float) -> float:
         """The score that so many blocks an hour exceed; `start` where that is as often or more."""
         ratio = max(1.0, self.blocks_per_hour / per_hour)
         if self.shape < 1e-6:
             return self.start + self.scale * math.log(ratio)
-        return self.start + self.scale * (ratio**self.shape - 1) / self.shape
+        return self.start + self.scale * (math.pow(ratio, self.shape) - 1) / self.shape
 
 
 def fit_tail(maxima_N: np.ndarray, *, block_seconds: float) -> Tail:
