@@ -14,7 +14,7 @@ NUM_STEPS = 6
 STEP_FRAMES = 4
 NOISE = 0.35
 KINDS = ("order", "speed", "unseen")
-ANOMALY_FRAMES = 24
+ANOMALY_FRAMES = 48
 
 _PATTERNS = np.random.default_rng(77).normal(size=(NUM_STEPS + 1, FEATURE_DIM))
 """The last one is never seen in normal cycles."""
@@ -41,7 +41,7 @@ def disturbed_cycles(
     for number in range(num_anomalies):
         kind = kinds[number % len(kinds)]
         strange = _STRANGE[kind](random)
-        after = _steps(int(random.integers(100, 160)), random, step=int(random.integers(NUM_STEPS)))
+        after = _steps(int(random.integers(150, 250)), random, step=int(random.integers(NUM_STEPS)))
         steps += [*strange, *after]
         truth += [number % len(kinds)] * len(strange) + [-1] * len(after)
     return _show(steps, random), np.array(truth)

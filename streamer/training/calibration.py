@@ -13,26 +13,30 @@ from streamer.core.event import EventType, Status
 from streamer.core.state import AnomalyState
 from streamer.models.anomaly import AnomalyConfig
 from streamer.stages.anomaly import AnomalyWatch
-from streamer.training.exceedance import fit_tail, sure_score
+from streamer.training.exceedance import fit_tail, sure_rate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from streamer.stages.anomaly import AnomalyDecision
 
-SMOOTHING_SECONDS = 0.5
+SMOOTHING_SECONDS = 2.0
+"""With the ceiling, it makes alarms of what lasts and not of moments: see
+`docs/decisions/2026-11-21-anomaly-scores.md`."""
 MIN_ON_SECONDS = 0.5
 MIN_OFF_SECONDS = 1.0
-WARMUP_SECONDS = 3.0
-BLOCK_SECONDS = 5.0
+WARMUP_SECONDS = 5.0
+BLOCK_SECONDS = 8.0
 """Long against the smoothing and against what an alarm lasts, so that blocks are nearly
 independent and a block has one alarm at most."""
 MIN_BLOCKS = 30
 MAX_EXTRAPOLATION = 50.0
 """How many times longer than the calibration the time between two false alarms may be."""
 SURENESS = 0.9
-HEADROOM = 2.0
-"""The ceiling is so many times as far above the median score as the threshold."""
+CEILING_RATIOS = (0.995, 0.999, 1.0)
+"""The ceiling is the score that so many normal frames stay below: the first that leaves room."""
+REACH = 0.7
+"""Room: the threshold is at most so far on the way from the median score to the ceiling."""
 EXIT_RATIO = 0.5
 """The threshold to leave is so far from the median score to the one to enter."""
 
@@ -74,9 +78,10 @@ def calibrate(
 ) -> tuple[AnomalyConfig, dict[str, Any]]:
     """Find the thresholds.
 
-    Counted are alarms: smoothed scores that reach the threshold. With minimum durations there are
-    fewer, never more. The threshold is where the fitted tail, sure to `SURENESS`, gives the stated
-    rate; and if the recording itself has more alarms at that than the rate allows, it is higher.
+    Counted are blocks whose smoothed scores reach the threshold: of those, only some become alarms,
+    by their minimum duration. The threshold is where the fitted tail gives the stated rate; and if
+    the recording itself has more such blocks than the rate allows, it is higher. How sure that is,
+    goes into the metrics: a short recording leaves it open by a factor of several.
 
     Args:
         track: Scores of normal video that the model was not trained on, after its warm-up.
@@ -96,24 +101,23 @@ def calibrate(
             f"{false_alarms_per_hour:g} false alarms per hour, found {track.seconds / 60:.1f}; "
             "record longer, or allow more false alarms"
         )
-    smoothed_T = smooth(track, analysis_fps=analysis_fps)
-    maxima_N = block_maxima(smoothed_T, track.pts_T)
-    tail = fit_tail(maxima_N, block_seconds=BLOCK_SECONDS)
-    fitted = sure_score(
-        maxima_N,
-        block_seconds=BLOCK_SECONDS,
-        per_hour=false_alarms_per_hour,
-        sureness=SURENESS,
-    )
     allowed = math.floor(false_alarms_per_hour * track.seconds / 3600)
-    seen = float(np.sort(maxima_N)[::-1][min(allowed, len(maxima_N) - 1)])
-    median = float(np.median(smoothed_T))
-    enter = max(fitted, seen + MIN_RISE, median + MIN_RISE)
+    for ratio in CEILING_RATIOS:
+        ceiling = float(np.quantile(track.scores_T, ratio))
+        smoothed_T = smooth(track, analysis_fps=analysis_fps, ceiling=ceiling)
+        maxima_N = block_maxima(smoothed_T, track.pts_T)
+        tail = fit_tail(maxima_N, block_seconds=BLOCK_SECONDS)
+        seen = float(np.sort(maxima_N)[::-1][min(allowed, len(maxima_N) - 1)])
+        median = float(np.median(smoothed_T))
+        enter = max(tail.score(false_alarms_per_hour), seen + MIN_RISE, median + MIN_RISE)
+        if enter - median <= REACH * (ceiling - median):
+            break
     config = AnomalyConfig(
         smoothing_seconds=SMOOTHING_SECONDS,
         enter=_round(enter),
         exit=_round(median + EXIT_RATIO * (enter - median)),
-        ceiling=_round(median + HEADROOM * (enter - median)),
+        # Above the highest score there was, a ceiling changes nothing that was calibrated.
+        ceiling=_round(max(ceiling, median + (enter - median) / REACH)),
         tail_scale=_round(tail.scale),
         min_on_seconds=MIN_ON_SECONDS,
         min_off_seconds=MIN_OFF_SECONDS,
@@ -128,6 +132,9 @@ def calibrate(
         "stated_false_alarms_per_hour": false_alarms_per_hour,
         "expected_false_alarms_per_hour": float(f"{tail.rate(config.enter):.3g}"),
         "sureness": SURENESS,
+        "sure_false_alarms_per_hour": float(
+            f"{sure_rate(maxima_N, enter, block_seconds=BLOCK_SECONDS, sureness=SURENESS):.3g}"
+        ),
         "extrapolation": round(1 / (false_alarms_per_hour * hours), 2),
         "tail_scale": round(tail.scale, 4),
         "tail_shape": round(tail.shape, 4),
@@ -137,17 +144,17 @@ def calibrate(
     }
 
 
-def smooth(track: ScoreTrack, *, analysis_fps: float) -> np.ndarray:
-    """Smoothed scores (T,), as the watch has them, without a ceiling."""
+def smooth(track: ScoreTrack, *, analysis_fps: float, ceiling: float = 2 * UNREACHED) -> np.ndarray:
+    """Smoothed scores (T,), as the watch has them."""
     never = AnomalyConfig(
         smoothing_seconds=SMOOTHING_SECONDS,
-        enter=UNREACHED,
-        exit=UNREACHED,
-        ceiling=2 * UNREACHED,
+        enter=-UNREACHED,
+        exit=-UNREACHED,
+        ceiling=ceiling,
         tail_scale=1.0,
         min_on_seconds=0.0,
         min_off_seconds=0.0,
-        warmup_seconds=0.0,
+        warmup_seconds=UNREACHED,
         false_alarms_per_hour=1.0,
     )
     watch = AnomalyWatch(never, analysis_fps=analysis_fps)

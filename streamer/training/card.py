@@ -104,8 +104,9 @@ def _alarms(anomaly: AnomalyConfig, found: Mapping[str, Any]) -> Iterator[str]:
     yield "## False alarms"
     yield ""
     yield (
-        f"- **Stated**: at most {anomaly.false_alarms_per_hour:g} per hour on normal video, with "
-        f"{percent} sureness; expected: {found['expected_false_alarms_per_hour']:g} per hour"
+        f"- **Stated**: {anomaly.false_alarms_per_hour:g} per hour on normal video; expected: "
+        f"{found['expected_false_alarms_per_hour']:g}; with {percent} sureness at most "
+        f"{found['sure_false_alarms_per_hour']:g}"
     )
     yield (
         f"- **Threshold**: a smoothed score of {anomaly.enter:g} nats per dimension, left at "

@@ -87,20 +87,20 @@ def fit_tail(maxima_N: np.ndarray, *, block_seconds: float) -> Tail:
     )
 
 
-def sure_score(
-    maxima_N: np.ndarray, *, block_seconds: float, per_hour: float, sureness: float, seed: int = 0
+def sure_rate(
+    maxima_N: np.ndarray, score: float, *, block_seconds: float, sureness: float, seed: int = 0
 ) -> float:
-    """The score that at most `per_hour` blocks an hour exceed, as sure as `sureness`.
+    """How many blocks an hour exceed a score at most, as sure as `sureness`.
 
     Args:
         maxima_N: Of N >= 4 blocks, taken as independent of each other.
+        score: In their tail.
         block_seconds: Length of each.
-        per_hour: Blocks an hour.
         sureness: Probability, 0–1, that the rate is no higher, as far as chance in these blocks
             goes.
         seed: Of the drawing.
     """
     random = np.random.default_rng(seed)
     drawn = random.choice(maxima_N, (NUM_DRAWS, len(maxima_N)))
-    scores = [fit_tail(row_N, block_seconds=block_seconds).score(per_hour) for row_N in drawn]
-    return float(np.quantile(scores, sureness))
+    rates = [fit_tail(row_N, block_seconds=block_seconds).rate(score) for row_N in drawn]
+    return float(np.quantile(rates, sureness))

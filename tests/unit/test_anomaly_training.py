@@ -21,7 +21,7 @@ from streamer.models.temporal.registry import open_temporal_model
 from streamer.models.temporal.torch import load_network
 from streamer.stages.reset import change_model
 from streamer.stages.temporal import TemporalStage
-from streamer.training.calibration import ScoreTrack, count_alarms, smooth
+from streamer.training.calibration import ScoreTrack, count_alarms
 from streamer.training.dataset import Example
 from streamer.training.features import FeatureTrack
 from streamer.training.fit import predict_scores
@@ -124,9 +124,8 @@ def score(bundle, features_TD) -> ScoreTrack:
 def test_memory_tells_what_a_memoryless_baseline_can_not(bundle, recording):
     features_TD, truth_T = disturbed_cycles(45, seed=5)
     taught = split(recording, false_alarms_per_hour=1.0).train.features_TD
-    ours = smooth(score(bundle, features_TD), analysis_fps=FPS)
-    baseline = ScoreTrack(mahalanobis(taught, features_TD), np.arange(len(truth_T)) / FPS)
-    theirs = smooth(baseline, analysis_fps=FPS)
+    ours = score(bundle, features_TD).scores_T
+    theirs = mahalanobis(taught, features_TD)
 
     def auc(scores_T, kind):
         here_T = (truth_T == kind) | (truth_T < 0)
@@ -152,7 +151,9 @@ def test_false_alarms_on_unseen_normal_video_keep_to_the_stated_rate(bundle):
 
 def test_the_card_says_what_it_rests_on(bundle):
     card = (bundle.path / "README.md").read_text()
-    assert "at most 1 per hour on normal video, with 90 % sureness" in card
+    found = bundle.metrics["anomaly"]
+    assert f"expected: {found['expected_false_alarms_per_hour']:g}; with 90 % sureness" in card
+    assert f"at most {found['sure_false_alarms_per_hour']:g}" in card
     assert f"{bundle.decoder.anomaly.enter:g} nats per dimension" in card
     assert "Extrapolated" in card
     assert "| |" not in card  # no table of labels
@@ -160,7 +161,7 @@ def test_the_card_says_what_it_rests_on(bundle):
 
 def test_a_recording_too_short_for_the_rate_is_refused_before_training(tmp_path):
     short = track(normal_cycles(120, seed=2))
-    with pytest.raises(ConfigError, match=r"at least 6.4 minutes.*found 2.0; record longer"):
+    with pytest.raises(ConfigError, match=r"at least 10.3 minutes.*found 2.0; record longer"):
         train(tmp_path, short, updates=10**9)
     with pytest.raises(ConfigError, match="expected above 0"):
         train(tmp_path, short, updates=10**9, rate=0.0)
@@ -203,10 +204,10 @@ def test_serving_announces_each_anomaly_around_the_time_it_was(stage, story):
     assert len(starts) == len(ends) == 3
     for data, begin, last in zip(starts, begins, lasts, strict=True):
         assert begin - 0.5 <= data.segment.start_pts_seconds <= last
-        assert data.frame.pts_seconds <= last + 0.5
+        assert data.frame.pts_seconds <= last
         assert data.confidence >= 0.5
     for data, last in zip(ends, lasts, strict=True):
-        assert abs(data.segment.end_pts_seconds - last) <= 2.0
+        assert 0 <= data.segment.end_pts_seconds - last <= 5.0
         assert data.segment.end_reason == "exit"
     assert [e.number for e in events] == list(range(len(events)))
     assert len({e.id for e in events}) == len(events)
@@ -217,7 +218,7 @@ def test_serving_announces_each_anomaly_around_the_time_it_was(stage, story):
 def test_chunks_and_a_restart_in_the_middle_change_nothing(stage, bundle, story):
     features_TD, truth_T = story
     whole = fold(stage, stage.initial("cam", row=2), entries(features_TD))
-    middle = int(np.flatnonzero(truth_T == 0)[12])
+    middle = int(np.flatnonzero(truth_T == 0)[36])
     log = entries(features_TD, cuts=[*range(0, len(features_TD), 7), middle])
     at = next(n for n, entry in enumerate(log) if entry.entry.first_seq == middle)
     first = fold(stage, stage.initial("cam", row=2), log[:at])
@@ -237,7 +238,7 @@ def test_chunks_and_a_restart_in_the_middle_change_nothing(stage, bundle, story)
 
 def test_a_long_hole_ends_the_anomaly_and_begins_anew(stage, story):
     features_TD, truth_T = story
-    cut = int(np.flatnonzero(truth_T == 0)[12])
+    cut = int(np.flatnonzero(truth_T == 0)[36])
     first = fold(stage, stage.initial("cam", row=0), entries(features_TD[:cut]))
     later = chunk("cam", cut + 50, features=features_TD[cut : cut + 1])
     log = [LogEntry(later.entry_us, encode_input(later), later)]
@@ -251,7 +252,7 @@ def test_a_long_hole_ends_the_anomaly_and_begins_anew(stage, story):
 
 def test_models_with_and_without_the_head_take_over_from_each_other(stage, story):
     features_TD, truth_T = story
-    cut = int(np.flatnonzero(truth_T == 0)[12])
+    cut = int(np.flatnonzero(truth_T == 0)[36])
     watched = fold(stage, stage.initial("cam", row=0), entries(features_TD[:cut])).after
     plain = TemporalStage(leaky_bundle(), LeakyModel(4))
     unwatched = replace(watched.state, anomaly=None)

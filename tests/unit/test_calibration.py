@@ -15,7 +15,7 @@ from streamer.training.calibration import (
     needed_seconds,
     smooth,
 )
-from streamer.training.exceedance import Tail, fit_tail, sure_score
+from streamer.training.exceedance import Tail, fit_tail, sure_rate
 
 FPS = 10.0
 
@@ -57,30 +57,34 @@ def test_rate_and_score_undo_each_other(shape):
     assert tail.rate(0.0) == 200.0
 
 
-def test_more_sureness_raises_the_threshold_and_fewer_blocks_raise_it_by_more():
-    maxima = 5 + np.random.default_rng(2).exponential(0.4, 2000)
+def test_the_sure_rate_is_wider_with_fewer_blocks_and_holds_as_often_as_it_says():
+    random = np.random.default_rng(2)
+    score = 5 + 0.4 * np.log(720 * 2.0)
+    true_rate = 0.5  # 720 blocks an hour times e^(-ln 1440)
 
-    def score(num, sureness):
-        return sure_score(maxima[:num], block_seconds=5.0, per_hour=1.0, sureness=sureness)
+    def rate(num, sureness):
+        maxima = 5 + random.exponential(0.4, num)
+        return sure_rate(maxima, score, block_seconds=5.0, sureness=sureness)
 
-    many, few = (score(num, 0.9) - score(num, 0.5) for num in (2000, 60))
-    assert 0 < many < 0.5 * few
-    assert score(60, 0.9) == score(60, 0.9)
+    assert rate(4000, 0.9) < 2 * true_rate
+    few = [rate(60, 0.9) for _ in range(40)]
+    assert np.median(few) > 2 * true_rate
+    assert np.mean(np.array(few) >= true_rate) >= 0.8
 
 
 @pytest.mark.parametrize("heavy", [False, True])
 def test_false_alarms_on_unseen_normal_video_are_near_or_below_the_stated_rate(heavy):
-    """Eight recordings of twelve minutes each, for 4 alarms an hour: five times its length."""
-    stated, alarms, hours = 4.0, [], 3.0
+    """Twelve recordings of twelve minutes each, for 2 alarms an hour."""
+    stated, alarms, hours = 2.0, [], 3.0
     unseen = scores(hours, 1000, heavy=heavy)
-    for seed in range(8):
+    for seed in range(12):
         config, found = calibrate(
             scores(0.2, seed, heavy=heavy), analysis_fps=FPS, false_alarms_per_hour=stated
         )
         assert found["announced_in_calibration"] == 0
         alarms.append(count_alarms(config, unseen, analysis_fps=FPS) / hours)
     assert np.mean(alarms) <= stated
-    assert np.sum(np.array(alarms) > stated) <= 2  # sure to 0.9 each
+    assert np.quantile(alarms, 0.8) <= 2 * stated
     # It is no threshold that nothing ever reaches.
     tight, _ = calibrate(unseen, analysis_fps=FPS, false_alarms_per_hour=40.0)
     assert count_alarms(tight, unseen, analysis_fps=FPS) > 0
@@ -96,7 +100,7 @@ def test_with_enough_video_no_more_are_announced_than_stated():
 def test_a_recording_that_is_too_short_is_refused():
     assert needed_seconds(1.0) == 30 * BLOCK_SECONDS
     assert needed_seconds(0.01) == pytest.approx(2 * 3600)
-    with pytest.raises(ConfigError, match=r"at least 2.5 minutes.*found 1.2"):
+    with pytest.raises(ConfigError, match=r"at least 4.0 minutes.*found 1.2"):
         calibrate(scores(0.02, 0), analysis_fps=FPS, false_alarms_per_hour=1.0)
     with pytest.raises(ConfigError, match=r"at least 120.0 minutes.*record longer"):
         calibrate(scores(1.0, 0), analysis_fps=FPS, false_alarms_per_hour=0.01)
@@ -115,4 +119,4 @@ def test_blocks_take_what_smoothing_leaves_also_over_holes():
     smoothed = smooth(track, analysis_fps=FPS)
     assert (smoothed <= track.scores_T).all()
     maxima = block_maxima(smoothed, pts_T)
-    assert maxima.tolist() == [smoothed[49], smoothed[99], smoothed[149]]
+    assert maxima.tolist() == [smoothed[79], smoothed[99], smoothed[119]]
