@@ -194,8 +194,8 @@ class AnomalyData(Data, frozen=True, kw_only=True):
 
     Attributes:
         segment: Since when, until when.
-        score: How unusual: nats per dimension of what the model did not expect, smoothed. At the
-            deciding frame for a start, the peak for an end.
+        score: How unusual: nats per dimension of what the model did not expect, smoothed; the
+            highest so far.
         confidence: Of that score, 0–1; 0.5 at the threshold. See `AnomalyConfig.confidence`.
         status: See `Status`.
         decision_delay_seconds: As in `ActionData`.

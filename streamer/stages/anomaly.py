@@ -34,7 +34,7 @@ class AnomalyDecision:
         segment: The segment, with its revision. Its confidence is that of its peak.
         end: Its last frame, for an end.
         end_reason: Why it ended.
-        score: Smoothed, in nats per dimension: at this frame for a start, the peak for an end.
+        score: Smoothed, in nats per dimension: the highest so far.
         confidence: Of that score, see `AnomalyConfig.confidence`.
         status: See `Status`.
         decision_delay_seconds: From the boundary to this frame.
@@ -136,7 +136,7 @@ class AnomalyWatch:
         decisions = []
         if not segment.confirmed and self._lasted(segment.start_pts_seconds, at):
             segment = msgspec.structs.replace(segment, revision=1, confirmed=True)
-            decisions = [_start(segment, score, config.confidence(score), at)]
+            decisions = [_start(segment, state.peak, segment.confidence, at)]
         return msgspec.structs.replace(state, segment=segment), decisions
 
     def _lasted(self, start_pts_seconds: float, at: Moment) -> bool:
