@@ -48,6 +48,7 @@ def decoder_config(**changes):
         "min_on_seconds_C": (0.3,) * 5,
         "min_off_seconds_C": (0.3,) * 5,
         "phase_filter": None,
+        "anomaly": None,
     }
     return SimpleNamespace(**(fields | changes))
 

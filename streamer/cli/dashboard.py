@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.table import Table
 from rich.text import Text
 
-from streamer.core.event import ActionData, EventType, PhaseData, Status, StatusData
+from streamer.core.event import ActionData, AnomalyData, EventType, PhaseData, Status, StatusData
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from streamer.runtime.supervisor import Worker
 
 LATENCIES_KEPT = 200
+ANOMALY = "▲ anomaly"
 
 
 @dataclass(slots=True)
@@ -33,7 +34,7 @@ class StreamView:
         reason: Why, for one that is not well, in a word.
         detail: The same in a line.
         phase: Its current phase, with its confidence.
-        actions: Open actions.
+        actions: Open actions, and `ANOMALY` while something is unusual.
         latencies: `pipeline_seconds` of the last events about frames.
         frames: Encoded so far.
         drops: So far.
@@ -77,6 +78,11 @@ class Dashboard:
                 view.actions.pop(data.label, None)
             else:
                 view.actions[data.label] = data.confidence
+        elif isinstance(data, AnomalyData):
+            if event.type is EventType.ANOMALY_END:
+                view.actions.pop(ANOMALY, None)
+            else:
+                view.actions[ANOMALY] = data.confidence
 
     def scrape(self, workers: Sequence[Worker]) -> None:
         """Read frames and drops from the workers' metrics."""

@@ -1,4 +1,4 @@
-"""`streamer fit`: from labelled video to a bundle."""
+"""`streamer fit`: from labelled video, or from a camera without labels, to a bundle."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import typer
 from streamer.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from streamer.models.bundle import Bundle
     from streamer.models.encoders.encoder import Encoder
     from streamer.training.fit import Check
 
@@ -33,8 +34,22 @@ def fit(
         help="Train on own videos: a CSV file with the columns "
         "video,start,end,label[,kind][,track][,split][,source]; see `streamer dataset`.",
     ),
+    self_supervised: str | None = typer.Option(
+        None,
+        metavar="SOURCE",
+        help="Learn what is normal on this camera or recording, without labels: as in "
+        "`streamer run`. The bundle then announces anomalies.",
+    ),
+    false_alarms_per_hour: float = typer.Option(
+        1.0, min=1e-6, help="Self-supervised: most false alarms on normal video."
+    ),
     seeds: int = typer.Option(64, min=1, help="Synthetic: how many scenes to train on."),
-    minutes: float = typer.Option(48.0, min=0.1, help="Synthetic: minutes to train on, in all."),
+    minutes: float | None = typer.Option(
+        None,
+        min=0.1,
+        help="Synthetic: minutes to train on, in all (48). Self-supervised: minutes to record "
+        "(all of a file, 30 of a camera).",
+    ),
     encoder: str = typer.Option(
         "efficientnet_lite0", help="efficientnet_lite0, a .onnx file, or torchvision:NAME."
     ),
@@ -57,9 +72,28 @@ def fit(
     ),
 ) -> None:
     """Train a temporal model, fit the decoder, measure it on unseen data, and write a bundle."""
-    if (synthetic is None) == (videos is None):
-        raise ConfigError("fit: expected one of --synthetic and --videos")
+    if sum(given is not None for given in (synthetic, videos, self_supervised)) != 1:
+        raise ConfigError("fit: expected one of --synthetic, --videos and --self-supervised")
     _need_training_packages()
+    if self_supervised is not None:
+        from streamer.cli.fit_camera import fit_camera
+        from streamer.training.run import Shape
+
+        _show(
+            fit_camera(
+                out,
+                self_supervised,
+                minutes=minutes,
+                false_alarms_per_hour=false_alarms_per_hour,
+                encoder=encoder,
+                analysis_fps=analysis_fps,
+                name=name,
+                shape=Shape(hidden_dim=hidden, num_layers=layers),
+                updates=updates,
+                seed=seed,
+            )
+        )
+        return
     from streamer.cli.progress import clip_progress
     from streamer.models.bundle import Bundle
     from streamer.models.encoders.registry import DEFAULT_NAME, open_encoder
@@ -97,7 +131,7 @@ def fit(
             dataset = synthetic_dataset(
                 origin,
                 num_seeds=seeds,
-                minutes=minutes,
+                minutes=minutes or 48.0,
                 maker=maker,
                 clock=clock,
                 progress=progress,
@@ -117,6 +151,10 @@ def fit(
         progress=_say_check,
         teacher=None if teacher is None else Bundle.load(teacher),
     )
+    _show(bundle)
+
+
+def _show(bundle: Bundle) -> None:
     print(f"{bundle.path}  {bundle.model_id}")
     print((bundle.path / "README.md").read_text(encoding="utf-8"))
 

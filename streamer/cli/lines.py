@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from streamer.client import HoleReason
 from streamer.core.event import (
     ActionData,
+    AnomalyData,
     EventType,
     GapData,
     ModelChangedData,
@@ -25,6 +26,8 @@ _VERBS = {
     EventType.ACTION_UPDATE: "…",
     EventType.ACTION_END: "■",
     EventType.PHASE_TRANSITION: "→",
+    EventType.ANOMALY_START: "▲",
+    EventType.ANOMALY_END: "△",
     EventType.STREAM_STATUS: "●",
     EventType.STREAM_GAP: "∅",
     EventType.MODEL_CHANGED: "⇄",
@@ -58,6 +61,10 @@ def _body(event: Event) -> str:
             what = f"phase {data.label or 'none'}{left}"
         case ActionData() as data:
             what = f"{event.type.removeprefix('streamer.').replace('.', ' ')} {data.label}"
+        case AnomalyData() as data:
+            what = (
+                f"{event.type.removeprefix('streamer.').replace('.', ' ')}, score {data.score:.2f}"
+            )
         case StatusData() as data:
             return f"{data.state} {data.detail or data.reason}"
         case GapData() as data:

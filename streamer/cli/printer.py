@@ -21,6 +21,8 @@ _STYLES = {
     EventType.ACTION_UPDATE: "green",
     EventType.ACTION_END: "dim green",
     EventType.PHASE_TRANSITION: "bold cyan",
+    EventType.ANOMALY_START: "bold red",
+    EventType.ANOMALY_END: "dim red",
     EventType.STREAM_STATUS: "yellow",
     EventType.STREAM_GAP: "red",
     EventType.MODEL_CHANGED: "magenta",

@@ -28,6 +28,8 @@ class EventType(StrEnum):
     ACTION_UPDATE = "streamer.action.update"
     ACTION_END = "streamer.action.end"
     PHASE_TRANSITION = "streamer.phase.transition"
+    ANOMALY_START = "streamer.anomaly.start"
+    ANOMALY_END = "streamer.anomaly.end"
     STREAM_STATUS = "streamer.stream.status"
     STREAM_GAP = "streamer.stream.gap"
     MODEL_CHANGED = "streamer.model.changed"
@@ -187,6 +189,27 @@ class PhaseData(Data, frozen=True, kw_only=True):
     links: dict[str, str] = {}
 
 
+class AnomalyData(Data, frozen=True, kw_only=True):
+    """Something unusual starts, is confirmed by another start of a higher revision, or ends.
+
+    Attributes:
+        segment: Since when, until when.
+        score: How unusual: nats per dimension of what the model did not expect, smoothed; the
+            highest so far.
+        confidence: Of that score, 0–1; 0.5 at the threshold. See `AnomalyConfig.confidence`.
+        status: See `Status`.
+        decision_delay_seconds: As in `ActionData`.
+        links: As in `ActionData`.
+    """
+
+    segment: Segment
+    score: float
+    confidence: float
+    status: Status
+    decision_delay_seconds: float
+    links: dict[str, str] = {}
+
+
 class StatusData(Data, frozen=True, kw_only=True):
     """A camera's state changed."""
 
@@ -245,15 +268,17 @@ class ModelChangedData(Data, frozen=True, kw_only=True):
     previous_encoder_id: str
 
 
-EventData = ActionData | PhaseData | StatusData | GapData | ModelChangedData
+EventData = ActionData | PhaseData | AnomalyData | StatusData | GapData | ModelChangedData
 
 DATA_OF_TYPE: dict[
-    EventType, type[ActionData | PhaseData | StatusData | GapData | ModelChangedData]
+    EventType, type[ActionData | PhaseData | AnomalyData | StatusData | GapData | ModelChangedData]
 ] = {
     EventType.ACTION_START: ActionData,
     EventType.ACTION_UPDATE: ActionData,
     EventType.ACTION_END: ActionData,
     EventType.PHASE_TRANSITION: PhaseData,
+    EventType.ANOMALY_START: AnomalyData,
+    EventType.ANOMALY_END: AnomalyData,
     EventType.STREAM_STATUS: StatusData,
     EventType.STREAM_GAP: GapData,
     EventType.MODEL_CHANGED: ModelChangedData,

@@ -106,6 +106,25 @@ class DecoderState:
         )
 
 
+class AnomalyState(msgspec.Struct, frozen=True, kw_only=True):
+    """What the watch for anomalies remembers of a stream.
+
+    Attributes:
+        smoothed: Smoothed score, nats per dimension; None before the first frame.
+        begun_pts_seconds: Presentation time of the first frame since the state began anew.
+        rise: The frame since which frames' own scores are at or above the threshold to leave:
+            (seq, captured ns, pts seconds).
+        segment: The anomaly that is announced and not yet ended.
+        peak: Its highest smoothed score so far.
+    """
+
+    smoothed: float | None = None
+    begun_pts_seconds: float = 0.0
+    rise: tuple[int, int, float] | None = None
+    segment: OpenSegment | None = None
+    peak: float = 0.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamState:
     """All that decides a stream's later events.
@@ -123,6 +142,7 @@ class StreamState:
         hidden_LH: float32 (L, H).
         cell_LH: float32 (L, H).
         decoder: See `DecoderState`.
+        anomaly: See `AnomalyState`; None where no model watches for anomalies.
     """
 
     stream_id: str
@@ -137,6 +157,7 @@ class StreamState:
     hidden_LH: np.ndarray
     cell_LH: np.ndarray
     decoder: DecoderState
+    anomaly: AnomalyState | None = None
 
     def __post_init__(self) -> None:
         if self.hidden_LH.shape != self.cell_LH.shape or self.hidden_LH.ndim != 2:

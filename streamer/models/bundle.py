@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 
 from streamer.core.errors import ModelError
 from streamer.core.preprocess import Preprocess
+from streamer.models.anomaly import AnomalyConfig
 from streamer.models.config import NUM_GATES, DecoderConfig, GapConfig, ModelConfig
 from streamer.models.manifest import MANIFEST, decode_json, read_verified
 from streamer.models.phase_filter import PhaseFilterConfig
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 __all__ = [
+    "AnomalyConfig",
     "Bundle",
     "DecoderConfig",
     "GapConfig",
@@ -130,6 +132,9 @@ def _check_lengths(path: Path, config: ModelConfig, decoder: DecoderConfig) -> N
             f"{path}: phase_filter: expected {len(config.phases)} values, one per phase of "
             f"config.json, found {len(chain.initial_P)}"
         )
+    if (decoder.anomaly is not None) != bool(config.anomaly_dim):
+        expected = "thresholds for the anomaly head" if config.anomaly_dim else "none"
+        raise ModelError(f"{path}: anomaly: expected {expected}, as config.json says")
 
 
 def _check_weights(path: Path, data: bytes, config: ModelConfig) -> None:
@@ -139,11 +144,16 @@ def _check_weights(path: Path, data: bytes, config: ModelConfig) -> None:
         raise ModelError(f"{path}: not a safetensors file ({error})") from error
     gates_dim = NUM_GATES[config.architecture] * config.hidden_dim
     last = f"{config.cell_family}.weight_hh_l{config.num_layers - 1}"
-    expected = {
-        "head.weight": (config.num_classes, config.directions * config.hidden_dim),
+    expected: dict[str, tuple[int, ...]] = {}
+    if config.num_classes:
+        expected["head.weight"] = (config.num_classes, config.directions * config.hidden_dim)
+    expected |= {
         "projection.weight": (config.projection_dim, config.feature_dim),
         last: (gates_dim, config.hidden_dim),
     }
+    if config.anomaly_dim:
+        expected["anomaly.basis_DJ"] = (config.feature_dim, config.anomaly_dim - 1)
+        expected["anomaly.predict.2.weight"] = (2 * config.anomaly_dim, config.hidden_dim)
     for name, shape in expected.items():
         found = tensors[name].shape if name in tensors else "none"
         if found != shape:

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from streamer.core.event import GapPolicy
+from streamer.models.anomaly import AnomalyConfig
 from streamer.models.phase_filter import PhaseFilterConfig
 
 FORMAT_VERSION = 1
@@ -74,6 +75,8 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             0 means all of them: such a model reads whole recordings only.
         precision: Of the weights in `model.onnx`. An `int8` model serves one row per batch: what
             its steps are rounded by depends on all rows.
+        anomaly_dim: K, how many components of the next frame's features the anomaly head predicts;
+            0: there is none. With one, the last output is the score of the frame.
         format_version: Of the bundle.
     """
 
@@ -93,6 +96,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     directions: Literal[1, 2] = 1
     lookahead_frames: int = 0
     precision: Literal["float32", "int8"] = "float32"
+    anomaly_dim: int = 0
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
@@ -111,16 +115,31 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             )
         if self.analysis_fps <= 0:
             raise ValueError(f"analysis_fps: expected a number above 0, found {self.analysis_fps}")
+        self._check_anomaly()
         labels = (*self.phases, *self.actions)
-        if not labels or not all(labels):
-            raise ValueError("expected at least one label, none of them empty")
+        if not (labels or self.anomaly_dim) or not all(labels):
+            raise ValueError("expected at least one label or an anomaly head, none of them empty")
         if twice := [label for label in labels if labels.count(label) > 1]:
             raise ValueError(f"labels: expected each once, found {twice[0]!r} more than once")
+
+    def _check_anomaly(self) -> None:
+        if self.anomaly_dim and not 2 <= self.anomaly_dim <= self.feature_dim:
+            raise ValueError(
+                f"anomaly_dim: expected 0 or 2 to feature_dim ({self.feature_dim}), found "
+                f"{self.anomaly_dim}"
+            )
+        if self.anomaly_dim and self.directions == 2:
+            raise ValueError("anomaly_dim: expected 0 with two directions: they see the next frame")
 
     @property
     def num_classes(self) -> int:
         """C."""
         return len(self.phases) + len(self.actions)
+
+    @property
+    def num_outputs(self) -> int:
+        """Columns of a step's outputs: the classes', then an anomaly head's score."""
+        return self.num_classes + (1 if self.anomaly_dim else 0)
 
     @property
     def cell_family(self) -> str:
@@ -141,6 +160,7 @@ class DecoderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         min_off_seconds_C: A segment ends once it was below `exit_C` for so long.
         phase_filter: Decides the phases, if there is one: of the thresholds above it keeps
             `enter_C`, at which a phase is announced. Without one they decide.
+        anomaly: How scores become alarms, if the model has an anomaly head.
     """
 
     phase_temperature: float
@@ -151,6 +171,7 @@ class DecoderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     min_on_seconds_C: tuple[float, ...]
     min_off_seconds_C: tuple[float, ...]
     phase_filter: PhaseFilterConfig | None = None
+    anomaly: AnomalyConfig | None = None
 
     def __post_init__(self) -> None:
         if min(self.phase_temperature, self.action_temperature) <= 0:

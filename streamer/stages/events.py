@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamer.core.event import (
     ActionData,
+    AnomalyData,
     Event,
     EventType,
     FrameRef,
@@ -22,6 +23,7 @@ from streamer.core.event import (
     rfc3339,
     sequence_text,
 )
+from streamer.stages.anomaly import AnomalyDecision
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,12 +45,25 @@ class EventMaker:
         self._model_id = model_id
         self._encoder_id = encoder_id
 
-    def of_decision(self, decision: Decision, occasion: Occasion, *, sequence: int) -> Event:
-        """The event of a decoder's decision."""
+    def of_decision(
+        self, decision: Decision | AnomalyDecision, occasion: Occasion, *, sequence: int
+    ) -> Event:
+        """The event of a decision."""
         segment = _segment(decision.segment, end=decision.end, reason=decision.end_reason)
-        label = None if decision.label is None else self._labels[decision.label]
+        label = None
+        if not isinstance(decision, AnomalyDecision) and decision.label is not None:
+            label = self._labels[decision.label]
         data: EventData
-        if decision.type is EventType.PHASE_TRANSITION:
+        if isinstance(decision, AnomalyDecision):
+            data = AnomalyData(
+                **self._common(occasion),
+                segment=segment,
+                score=decision.score,
+                confidence=decision.confidence,
+                status=decision.status,
+                decision_delay_seconds=decision.decision_delay_seconds,
+            )
+        elif decision.type is EventType.PHASE_TRANSITION:
             previous = decision.previous
             data = PhaseData(
                 **self._common(occasion),

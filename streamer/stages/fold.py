@@ -13,7 +13,8 @@ import numpy as np
 
 from streamer.core.event import EndReason, GapPolicy, GapReason
 from streamer.core.feature import FeatureChunk, StatusNote, StreamStatus
-from streamer.core.state import Checkpoint, DeadLetter, StreamState
+from streamer.core.state import AnomalyState, Checkpoint, DeadLetter, StreamState
+from streamer.stages.anomaly import close_anomaly
 from streamer.stages.occasion import Occasion
 from streamer.stages.version import next_version
 from streamer.transport.transport import Refusal, Unreadable
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from streamer.core.feature import InputEntry
     from streamer.core.ledger import Ledger
     from streamer.models.bundle import Bundle
+    from streamer.stages.anomaly import AnomalyDecision, AnomalyWatch
     from streamer.stages.decision import Decision
     from streamer.stages.decode import Decoder
     from streamer.stages.events import EventMaker
@@ -52,6 +54,7 @@ class Fold:
     before: Checkpoint
     entries: Sequence[LogEntry | Unreadable]
     decoder: Decoder
+    watch: AnomalyWatch | None
     maker: EventMaker
     bundle: Bundle
     taken: Mark
@@ -78,27 +81,33 @@ class Fold:
             return True
         return False
 
-    def take(self, logits_C: np.ndarray, hidden_LH: np.ndarray, cell_LH: np.ndarray) -> None:
+    def take(self, outputs: np.ndarray, hidden_LH: np.ndarray, cell_LH: np.ndarray) -> None:
         """Fold in the model's outputs for the current frame."""
         occasion, state = self._occasion, self.state
         at = (occasion.seq, occasion.captured_at_ns, occasion.pts_seconds)
+        step_seconds = max(0.0, occasion.pts_seconds - state.last_pts_seconds)
+        num_classes = len(state.decoder.smoothed_C)
         decoder_state, decisions = self.decoder.decode(
-            state.decoder,
-            logits_C,
-            at=at,
-            step_seconds=max(0.0, occasion.pts_seconds - state.last_pts_seconds),
+            state.decoder, outputs[:num_classes], at=at, step_seconds=step_seconds
         )
+        anomaly = state.anomaly
+        alarms: list[AnomalyDecision] = []
+        if self.watch is not None and anomaly is not None:
+            score = float(outputs[num_classes])
+            anomaly, alarms = self.watch.decide(anomaly, score, at=at, step_seconds=step_seconds)
         self.state = replace(
             state,
             hidden_LH=hidden_LH,
             cell_LH=cell_LH,
             decoder=decoder_state,
+            anomaly=anomaly,
             next_seq=occasion.seq + 1,
             last_pts_seconds=occasion.pts_seconds,
             last_captured_ns=occasion.captured_at_ns,
         )
         self._ledgers.append(occasion.latency)
         self._say(decisions)
+        self._say(alarms)
 
     def finish(self) -> Advanced:
         """The step, once every entry is folded in."""
@@ -246,6 +255,7 @@ class Fold:
             hidden_LH=zeros_LH,
             cell_LH=zeros_LH,
             decoder=self.decoder.initial(),
+            anomaly=None if self.watch is None else AnomalyState(),
         )
 
     def _close(self, reason: EndReason) -> None:
@@ -253,7 +263,9 @@ class Fold:
         state = self.state
         at = (state.next_seq - 1, state.last_captured_ns, state.last_pts_seconds)
         decoder_state, decisions = self.decoder.close(state.decoder, at=at, reason=reason)
-        self.state = replace(state, decoder=decoder_state)
+        alarms = close_anomaly(state.anomaly, at=at, reason=reason)
+        anomaly = None if self.watch is None else AnomalyState()
+        self.state = replace(state, decoder=decoder_state, anomaly=anomaly)
         occasion = self._occasion
         self._occasion = replace(
             occasion,
@@ -263,6 +275,7 @@ class Fold:
             pts_seconds=at[2],
         )
         self._say(decisions)
+        self._say(alarms)
         self._occasion = occasion
 
     def _take_note(self, note: StatusNote) -> None:
@@ -272,7 +285,7 @@ class Fold:
         event = self.maker.of_note(note, self._occasion, sequence=self.state.sequence)
         self._append(event)
 
-    def _say(self, decisions: Sequence[Decision]) -> None:
+    def _say(self, decisions: Sequence[Decision | AnomalyDecision]) -> None:
         for decision in decisions:
             self._append(
                 self.maker.of_decision(decision, self._occasion, sequence=self.state.sequence)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from streamer.core.event import EndReason, GapPolicy, GapReason
 from streamer.core.state import Checkpoint, Commit, DeadLetter
+from streamer.stages.anomaly import close_anomaly
 from streamer.stages.events import EventMaker
 from streamer.stages.occasion import Occasion
 from streamer.stages.version import next_version
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from streamer.core.event import Event
     from streamer.core.state import StreamState
+    from streamer.stages.anomaly import AnomalyDecision
+    from streamer.stages.decision import Decision
     from streamer.stages.temporal import TemporalStage
 
 
@@ -47,9 +50,11 @@ def change_model(
     )
     at = (old.next_seq - 1, old.last_captured_ns, old.last_pts_seconds)
     _, decisions = stage.decoder.close(old.decoder, at=at, reason=EndReason.MODEL_CHANGED)
+    said: list[Decision | AnomalyDecision] = list(decisions)
+    said += close_anomaly(old.anomaly, at=at, reason=EndReason.MODEL_CHANGED)
     events = [
         maker.of_decision(decision, occasion, sequence=old.sequence + number)
-        for number, decision in enumerate(decisions)
+        for number, decision in enumerate(said)
     ]
     sequence = old.sequence + len(events)
     events.append(

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from streamer.core.state import Checkpoint, StreamState
+from streamer.core.state import AnomalyState, Checkpoint, StreamState
+from streamer.stages.anomaly import AnomalyWatch
 from streamer.stages.decode import Decoder
 from streamer.stages.events import EventMaker
 from streamer.stages.fold import Fold
@@ -33,6 +34,7 @@ class TemporalStage:
     Attributes:
         bundle: The model's bundle.
         decoder: Turns its outputs into decisions.
+        watch: Turns its scores into decisions about anomalies; None if it has none.
         maker: Turns decisions into events.
 
     Args:
@@ -53,6 +55,12 @@ class TemporalStage:
             num_phases=len(config.phases),
             num_actions=len(config.actions),
             analysis_fps=config.analysis_fps,
+        )
+        thresholds = bundle.decoder.anomaly
+        self.watch = (
+            None
+            if thresholds is None
+            else AnomalyWatch(thresholds, analysis_fps=config.analysis_fps)
         )
         self.maker = EventMaker(
             phases=config.phases,
@@ -83,6 +91,7 @@ class TemporalStage:
             hidden_LH=zeros_LH,
             cell_LH=zeros_LH,
             decoder=self.decoder.initial(),
+            anomaly=None if self.watch is None else AnomalyState(),
         )
         return Checkpoint(state=state, position=0, version=b"")
 
@@ -91,6 +100,8 @@ class TemporalStage:
         shape_LH = (self._model.num_layers, self._model.hidden_dim)
         if state.hidden_LH.shape != shape_LH:
             return f"expected hidden and cell of shape {shape_LH}, found {state.hidden_LH.shape}"
+        if (state.anomaly is None) != (self.watch is None):
+            return f"expected {'no' if self.watch is None else 'a'} state of a watch for anomalies"
         decoder = state.decoder
         lengths = {
             len(array)
@@ -115,7 +126,7 @@ class TemporalStage:
             taken: Now: when the entries were taken up. It goes into ledgers only.
         """
         folds = [
-            Fold(checkpoint, entries, self.decoder, self.maker, self.bundle, taken)
+            Fold(checkpoint, entries, self.decoder, self.watch, self.maker, self.bundle, taken)
             for checkpoint, entries in work
         ]
         active = [fold for fold in folds if fold.next_frame()]

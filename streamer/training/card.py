@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from streamer.models.bundle import DecoderConfig, ModelConfig
+    from streamer.models.bundle import AnomalyConfig, DecoderConfig, ModelConfig
 
 ROWS = (
     ("Phase right, per frame, at once", ("frames", "phase_accuracy")),
@@ -53,37 +53,90 @@ def _lines(
 ) -> Iterator[str]:
     yield f"# {config.name}"
     yield ""
-    yield "A temporal model of `streamer`: says online which phase and which actions a video shows."
-    yield ""
-    yield f"- **Phases** (one at a time): {_listed(config.phases)}"
-    yield f"- **Actions** (any number): {_listed(config.actions)}"
+    if config.num_classes:
+        yield (
+            "A temporal model of `streamer`: says online which phase and which actions a video "
+            "shows."
+        )
+        yield ""
+        yield f"- **Phases** (one at a time): {_listed(config.phases)}"
+        yield f"- **Actions** (any number): {_listed(config.actions)}"
+    else:
+        yield "A temporal model of `streamer`: says online when a camera shows something unusual."
+        yield ""
+    if config.anomaly_dim:
+        yield (
+            f"- **Anomalies**: {config.anomaly_dim} components of the next frame's features, "
+            "predicted"
+        )
     yield (
         f"- **Network**: {_CELLS[config.architecture]}, {config.feature_dim} features → "
         f"{config.projection_dim} → {config.num_layers} x {config.hidden_dim} → "
-        f"{config.num_classes} outputs{', layer normalisation' * config.layer_norm}; "
+        f"{config.num_outputs} outputs{', layer normalisation' * config.layer_norm}; "
         f"{_directions(config)}"
     )
     yield f"- **Encoder**: `{config.encoder}` ({config.encoder_id})"
     yield f"- **Frames per second**: {config.analysis_fps:g}"
     yield f"- **Gaps**: state kept up to {config.gap.hold_seconds:g} s, reset after longer ones"
-    yield (
-        f"- **Decoder**: smoothing {decoder.smoothing_seconds:g} s, temperatures "
-        f"{decoder.phase_temperature:g} (phases) and {decoder.action_temperature:g} (actions)"
-    )
+    if config.num_classes:
+        yield (
+            f"- **Decoder**: smoothing {decoder.smoothing_seconds:g} s, temperatures "
+            f"{decoder.phase_temperature:g} (phases) and {decoder.action_temperature:g} (actions)"
+        )
     yield ""
     yield "## Data"
     yield ""
     yield f"Trained on {metrics['origin']}."
     yield ""
-    yield from _table(metrics)
+    if any(part in metrics for part in PARTS):
+        yield from _table(metrics)
+    if decoder.anomaly is not None and "anomaly" in metrics:
+        yield from _alarms(decoder.anomaly, metrics["anomaly"])
     if "quantisation" in metrics:
         yield from _quantisation(metrics["quantisation"])
     yield "## Limits"
     yield ""
+    if not config.num_classes:
+        yield (
+            "It knows what this camera showed while it was recorded and nothing else: what is new "
+            "is unusual to it, a moved camera or another light too. What happened in the recording "
+            "is normal to it, also if it was not."
+        )
+        return
     yield (
         "It knows scenes like those it was trained on and no others: on other pictures its outputs "
         "mean nothing, however sure they look. The figures hold for the data named above."
     )
+
+
+def _alarms(anomaly: AnomalyConfig, found: Mapping[str, Any]) -> Iterator[str]:
+    percent = f"{100 * found['sureness']:g} %"
+    yield "## False alarms"
+    yield ""
+    yield (
+        f"- **Stated**: {anomaly.false_alarms_per_hour:g} per hour on normal video; expected: "
+        f"{found['expected_false_alarms_per_hour']:g}; with {percent} sureness at most "
+        f"{found['sure_false_alarms_per_hour']:g}"
+    )
+    yield (
+        f"- **Threshold**: a smoothed score of {anomaly.enter:g} nats per dimension, left at "
+        f"{anomaly.exit:g}; the median of normal video is {found['median_score']:g}"
+    )
+    yield (
+        f"- **Rests on** {found['calibration_minutes']:g} minutes that taught nothing "
+        f"({found['training_minutes']:g} minutes did), in {found['blocks']} blocks of "
+        f"{found['block_seconds']:g} s; {found['announced_in_calibration']} announced there"
+    )
+    extrapolation = found["extrapolation"]
+    if extrapolation > 1:
+        yield (
+            f"- **Extrapolated**: the time between two false alarms is {extrapolation:g} times as "
+            "long as that video. The tail of the blocks' highest scores (generalised Pareto, shape "
+            f"{found['tail_shape']:g}, scale {found['tail_scale']:g}) was followed so far; the "
+            f"{percent} count chance in these blocks, not a night, a season or a shift that the "
+            "recording did not show"
+        )
+    yield ""
 
 
 def _table(metrics: Mapping[str, Any]) -> Iterator[str]:

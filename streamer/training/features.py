@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import zipfile
 from dataclasses import dataclass
@@ -73,6 +74,16 @@ class FeatureTrack:
         if self.pts_T.shape != self.features_TD.shape[:1]:
             raise ValueError(f"expected {len(self.features_TD)} times, found {self.pts_T.shape}")
 
+    @property
+    def seconds(self) -> float:
+        """From the first frame to the last."""
+        return float(self.pts_T[-1] - self.pts_T[0]) if len(self.pts_T) else 0.0
+
+    def between(self, start_seconds: float, end_seconds: float) -> FeatureTrack:
+        """The frames from a time until just before another."""
+        kept_T = (self.pts_T >= start_seconds) & (self.pts_T < end_seconds)
+        return FeatureTrack(self.features_TD[kept_T], self.pts_T[kept_T])
+
 
 class TrackMaker(Protocol):
     """Gives the features of clips: made here, or elsewhere."""
@@ -132,34 +143,65 @@ class FeatureMaker:
         return self._cache / f"{digest[:32]}.npz"
 
     def _make(self, clip: Clip, report: Callable[[float], None] | None) -> FeatureTrack:
-        sampler = Sampler(self._analysis_fps)
-        images: list[np.ndarray] = []
-        features: list[np.ndarray] = []
-        pts: list[float] = []
         with clip.source(self._clock) as source:
-            source.open()
-            try:
-                for frame in source.frames():
-                    if not sampler.take(frame.pts_seconds):
-                        continue
-                    pts.append(frame.pts_seconds)
-                    images.append(frame.to_image(self._encoder.preprocess))
-                    if len(images) == self._encoder.batch_policy.max_size:
-                        features.append(self._encode(images))
-                        if report is not None:
-                            report(frame.pts_seconds)
-            finally:
-                source.close()
-        if images:
-            features.append(self._encode(images))
-        if not features:
+            track = read_features(
+                source,
+                self._encoder,
+                analysis_fps=self._analysis_fps,
+                progress=report or (lambda seconds: None),
+            )
+        if not len(track.pts_T):
             raise ConfigError(f"{clip.name}: expected frames, found none; leave it out")
-        return FeatureTrack(np.concatenate(features), np.array(pts))
+        return track
 
-    def _encode(self, images: list[np.ndarray]) -> np.ndarray:
-        features_ND = self._encoder.encode(np.stack(images))
+
+def read_features(
+    source: Source,
+    encoder: Encoder,
+    *,
+    analysis_fps: float,
+    seconds: float = math.inf,
+    progress: Callable[[float], None] = lambda seconds: None,
+) -> FeatureTrack:
+    """Open a source, read it, and close it.
+
+    Args:
+        source: Not yet opened.
+        encoder: Makes the features, in batches as large as it likes.
+        analysis_fps: Frames per second that are analysed.
+        seconds: Presentation time at which to stop, if it does not end before.
+        progress: Is told the presentation time after each batch.
+
+    Raises:
+        SourceError: It can't be opened or read.
+    """
+    sampler = Sampler(analysis_fps)
+    images: list[np.ndarray] = []
+    features: list[np.ndarray] = []
+    pts: list[float] = []
+
+    def encode() -> None:
+        features.append(encoder.encode(np.stack(images)))
         images.clear()
-        return features_ND
+        progress(pts[-1])
+
+    source.open()
+    try:
+        for frame in source.frames():
+            if frame.pts_seconds >= seconds:
+                break
+            if not sampler.take(frame.pts_seconds):
+                continue
+            pts.append(frame.pts_seconds)
+            images.append(frame.to_image(encoder.preprocess))
+            if len(images) == encoder.batch_policy.max_size:
+                encode()
+    finally:
+        source.close()
+    if images:
+        encode()
+    empty_TD = np.zeros((0, encoder.feature_dim), np.float16)
+    return FeatureTrack(np.concatenate([empty_TD, *features]), np.array(pts, np.float64))
 
 
 def make_tracks(maker: FeatureMaker, clips: Sequence[Clip]) -> list[FeatureTrack]:

@@ -100,14 +100,24 @@ def fit(
 
 def predict(model: RecurrentNetwork, examples: Sequence[Example]) -> list[np.ndarray]:
     """Logits float32 (T, C) of each example from a fresh state, as serving would give them."""
+    num_classes = model.config.num_classes
+    return [outputs[:, :num_classes] for outputs in _outputs(model, examples)]
+
+
+def predict_scores(model: RecurrentNetwork, examples: Sequence[Example]) -> list[np.ndarray]:
+    """Scores float32 (T,) of each example by the anomaly head, as serving would give them."""
+    return [outputs[:, -1] for outputs in _outputs(model, examples)]
+
+
+def _outputs(model: RecurrentNetwork, examples: Sequence[Example]) -> list[np.ndarray]:
     model.eval()
-    logits = []
+    outputs = []
     with torch.inference_mode():
         for example in examples:
             features = torch.from_numpy(example.features_TD.astype(np.float32))[:, None]
-            logits_T1C, _ = model(features.to(model.mean_D.device), model.initial_state(1))
-            logits.append(logits_T1C[:, 0].cpu().numpy())
-    return logits
+            outputs_T1C, _ = model(features.to(model.mean_D.device), model.initial_state(1))
+            outputs.append(outputs_T1C[:, 0].cpu().numpy())
+    return outputs
 
 
 class _Training:
@@ -153,6 +163,7 @@ class _Training:
             update=self._update,
             train_loss=float(np.mean(losses)),
             learning_rate=self._descent.learning_rate,
+            anomaly_weight=recipe.anomaly_weight,
         )
         if self.history.add(check):
             self._best = copy.deepcopy(kept.state_dict())
@@ -210,9 +221,11 @@ def _check(
     update: int,
     train_loss: float,
     learning_rate: float,
+    anomaly_weight: float,
 ) -> Check:
     num_phases = len(dataset.labels.phases)
-    logits = np.concatenate(predict(model, dataset.validation))
+    outputs = np.concatenate(_outputs(model, dataset.validation))
+    logits = outputs[:, : model.config.num_classes]
     phases = np.concatenate([example.phases_T for example in dataset.validation])
     actions = np.concatenate([example.actions_TA for example in dataset.validation])
     loss = frame_loss(
@@ -221,6 +234,8 @@ def _check(
         torch.from_numpy(actions),
         num_phases=num_phases,
     )
+    if model.config.anomaly_dim:
+        loss = loss + anomaly_weight * float(outputs[:, -1].mean())
     known = phases != UNKNOWN
     right = logits[known, :num_phases].argmax(axis=1) == phases[known] if num_phases else []
     accuracy = float(np.mean(right)) if len(right) else 0.0

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from streamer.models.temporal.onnx import INPUTS, OUTPUTS
+from streamer.training.graph_anomaly import score_nodes
 from streamer.training.graph_cells import CellNodes
 from streamer.training.graph_directions import walk_both
 from streamer.training.graph_nodes import Graph, serialise
@@ -30,7 +31,8 @@ def make_graph(model: RecurrentNetwork) -> bytes:
     Inputs: features, hidden (L, B, H), cell (L, B, H). Outputs: logits and the two after a frame.
     B is free. What features and logits are, depends on the directions:
 
-    - One: features (B, D) of one frame, its logits (B, C).
+    - One: features (B, D) of one frame, its logits (B, C), with a column more for the
+      score of an anomaly head.
     - Two: features (T, B, D) and logits (T, B, C) of a whole recording; the state after its end.
     - Two with a look-ahead of R frames: features (T, B, D) of a frame and of the R after it (T =
       R + 1, or fewer where the recording ends); logits (B, C) and state of that first frame.
@@ -38,7 +40,8 @@ def make_graph(model: RecurrentNetwork) -> bytes:
     config = model.config
     weights = {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()}
     graph = Graph()
-    inputs = _project(graph, config, weights, epsilon=model.norm.eps)
+    normed = _normalise(graph, weights)
+    inputs = _project(graph, config, weights, normed, epsilon=model.norm.eps)
     logits, hidden, cell = OUTPUTS
     if config.directions == 1:
         outputs, hiddens, cells = _step(graph, config, weights, inputs)
@@ -49,7 +52,14 @@ def make_graph(model: RecurrentNetwork) -> bytes:
         if config.lookahead_frames:
             first = graph.weight("first", np.array(0, np.int64))
             outputs = graph.node("Gather", (outputs, first), "first_outputs", axis=0)
-    _linear(graph, config, weights, "head", outputs, logits)
+    if model.anomaly is None:
+        _linear(graph, config, weights, "head", outputs, logits)
+    else:
+        last = CellNodes(config, weights, config.num_layers - 1).name
+        parts = [score_nodes(graph, weights, before=f"{last}.{INPUTS[1]}_before", normed=normed)]
+        if model.head is not None:
+            parts.insert(0, _linear(graph, config, weights, "head", outputs, "classes"))
+        graph.node("Concat", parts, logits, axis=1)
     graph.node("Concat", hiddens, hidden, axis=0)
     graph.node("Concat", cells, cell, axis=0)
     return serialise(_with_ports(graph, config))
@@ -74,19 +84,26 @@ def _step(
     return outputs, hiddens, cells
 
 
-def _project(
-    graph: Graph, config: ModelConfig, weights: Mapping[str, np.ndarray], *, epsilon: float
-) -> str:
+def _normalise(graph: Graph, weights: Mapping[str, np.ndarray]) -> str:
     centred = graph.node("Sub", (INPUTS[0], graph.weight("mean_D", weights["mean_D"])), "centred")
-    scale = graph.weight("scale_D", weights["scale_D"])
-    scaled = graph.node("Mul", (centred, scale), "scaled")
-    projected = _linear(graph, config, weights, "projection", scaled, "projected")
+    return graph.node("Mul", (centred, graph.weight("scale_D", weights["scale_D"])), "scaled")
+
+
+def _project(
+    graph: Graph,
+    config: ModelConfig,
+    weights: Mapping[str, np.ndarray],
+    normed: str,
+    *,
+    epsilon: float,
+) -> str:
+    projected = _linear(graph, config, weights, "projection", normed, "projected")
     gain = graph.weight("norm.weight", weights["norm.weight"])
     bias = graph.weight("norm.bias", weights["norm.bias"])
-    normed = graph.node(
+    evened = graph.node(
         "LayerNormalization", (projected, gain, bias), "normed", axis=-1, epsilon=epsilon
     )
-    return graph.node("Relu", (normed,), "inputs")
+    return graph.node("Relu", (evened,), "inputs")
 
 
 def _linear(
@@ -109,7 +126,7 @@ def _linear(
 def _with_ports(graph: Graph, config: ModelConfig) -> onnx.GraphProto:
     state: list[int | str] = [config.num_layers, "B", config.hidden_dim]
     features: list[int | str] = ["B", config.feature_dim]
-    logits: list[int | str] = ["B", config.num_classes]
+    logits: list[int | str] = ["B", config.num_outputs]
     if config.directions == 2:
         features = ["T", *features]
         if not config.lookahead_frames:

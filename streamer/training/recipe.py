@@ -51,6 +51,7 @@ class Recipe:
         temporal_smoothing: Weight of `smoothing_loss`; MS-TCN has 0.15.
         distillation: How much a teacher's outputs count against the labels, if there is one.
         distillation_temperature: Softens its outputs.
+        anomaly_weight: What the score of an anomaly head counts beside the labels' loss.
         ema_decay: The weights that are kept are a moving average of those of all updates, with
             this decay per update; 0: the last ones.
         mixed_precision: bfloat16 where it is safe; on a GPU only.
@@ -79,6 +80,7 @@ class Recipe:
     temporal_smoothing: float = 0.0
     distillation: float = 0.5
     distillation_temperature: float = 2.0
+    anomaly_weight: float = 1.0
     ema_decay: float = 0.0
     mixed_precision: bool = False
     device: str = "cpu"

@@ -43,7 +43,10 @@ class Walker:
         features_TBD = self._disturbed(window)
         keep_B1 = torch.from_numpy(~window.begins_B).float().to(device)[:, None]
         hidden, cell = (part.detach() * keep_B1 for part in self.state)
-        logits_TBC, self.state = self._model(features_TBD, (hidden, cell))
+        clean_TBD = torch.from_numpy(window.features_TBD).to(device)
+        outputs, self.state = self._model(features_TBD, (hidden, cell), clean_TBD=clean_TBD)
+        num_classes = self._model.config.num_classes
+        logits_TBC = outputs[..., :num_classes]
         targets = Targets(
             phases_TB=torch.from_numpy(window.phases_TB).to(device),
             actions_TBA=torch.from_numpy(window.actions_TBA).to(device),
@@ -53,7 +56,17 @@ class Walker:
         )
         if self._recipe.method == "window":
             logits_TBC, targets = logits_TBC[-1:], targets.last()
-        return self._objective(logits_TBC.float(), targets)
+        loss = self._objective(logits_TBC.float(), targets)
+        if outputs.shape[-1] > num_classes:
+            loss = loss + self._recipe.anomaly_weight * self._surprise(outputs[..., -1], window)
+        return loss
+
+    def _surprise(self, scores_TB: Tensor, window: Window) -> Tensor:
+        """Mean score, but for frames of another clip than the state: nobody could foresee those."""
+        leaps_B = torch.from_numpy(window.moved_B & ~window.begins_B).to(scores_TB.device)
+        known_TB = torch.ones_like(scores_TB)
+        known_TB[0] = (~leaps_B).to(scores_TB)
+        return (scores_TB.float() * known_TB).sum() / known_TB.sum()
 
     def _disturbed(self, window: Window) -> Tensor:
         recipe, model = self._recipe, self._model

@@ -1,7 +1,7 @@
 """A stream's state ↔ versioned bytes, as in `codec`.
 
 A state without a phase filter is of version 1, one with it of version 2: a reader that knows no
-filter refuses it.
+filter refuses it. The state of a watch for anomalies stands beside either.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from streamer.core.errors import StateError
-from streamer.core.state import DecoderState, FilterState, OpenSegment, StreamState
+from streamer.core.state import AnomalyState, DecoderState, FilterState, OpenSegment, StreamState
 
 
 class _StateWire(msgspec.Struct, frozen=True, array_like=True, tag="state/1"):
@@ -49,8 +49,13 @@ class _FilteredStateWire(_StateWire, frozen=True, array_like=True, tag="state/2"
     filter: _FilterWire
 
 
+class _WatchedStateWire(msgspec.Struct, frozen=True, array_like=True, tag="watched/1"):
+    anomaly: AnomalyState
+    state: _StateWire | _FilteredStateWire
+
+
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(_StateWire | _FilteredStateWire)
+_decoder = msgspec.msgpack.Decoder(_StateWire | _FilteredStateWire | _WatchedStateWire)
 
 
 def encode_state(state: StreamState) -> bytes:
@@ -78,9 +83,14 @@ def encode_state(state: StreamState) -> bytes:
         decoder.candidate,
         decoder.actions,
     )
-    if decoder.filter is None:
-        return _encoder.encode(_StateWire(*plain))
-    return _encoder.encode(_FilteredStateWire(*plain, _filter_wire(decoder.filter)))
+    wire = (
+        _StateWire(*plain)
+        if decoder.filter is None
+        else _FilteredStateWire(*plain, _filter_wire(decoder.filter))
+    )
+    return _encoder.encode(
+        wire if state.anomaly is None else _WatchedStateWire(state.anomaly, wire)
+    )
 
 
 def decode_state(raw: bytes) -> StreamState:
@@ -91,6 +101,9 @@ def decode_state(raw: bytes) -> StreamState:
     """
     try:
         wire = _decoder.decode(raw)
+        anomaly = None
+        if isinstance(wire, _WatchedStateWire):
+            anomaly, wire = wire.anomaly, wire.state
         return StreamState(
             stream_id=wire.stream_id,
             model_id=wire.model_id,
@@ -113,6 +126,7 @@ def decode_state(raw: bytes) -> StreamState:
                 actions=wire.actions,
                 filter=_filter(wire.filter) if isinstance(wire, _FilteredStateWire) else None,
             ),
+            anomaly=anomaly,
         )
     except (msgspec.MsgspecError, ValueError) as error:
         raise StateError(f"stored state: unreadable ({error})") from error

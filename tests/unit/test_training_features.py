@@ -158,6 +158,6 @@ def test_too_few_videos_are_refused(encoder, tmp_path):
     "options", [[], ["--synthetic", "workcell", "--videos", "labels.csv"]], ids=["none", "both"]
 )
 def test_fit_wants_one_kind_of_data(tmp_path, options):
-    with pytest.raises(ConfigError, match="one of --synthetic and --videos"):
+    with pytest.raises(ConfigError, match="one of --synthetic, --videos and --self-supervised"):
         CliRunner().invoke(app(), [*options, "--out", str(tmp_path / "x")], catch_exceptions=False)
     assert not list(tmp_path.iterdir())

@@ -54,7 +54,8 @@ class TemporalModel(Protocol):
             cell_LBH: float32 (L, B, H), zeros at a stream's start. Not changed.
 
         Returns:
-            logits float32 (B, C), and hidden and cell after the frame, float32 (L, B, H): arrays
+            outputs float32 (B, C), with one column more for the score of a model with an anomaly
+            head; and hidden and cell after the frame, float32 (L, B, H): arrays
             of the caller's own.
 
         Raises:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from streamer.models.temporal.anomaly import AnomalyHead
 from streamer.models.temporal.cells import RecurrentCells, make_cells
 from streamer.models.temporal.directions import walk_ahead, walk_whole
 
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 class RecurrentNetwork(nn.Module):
     """Features → normalised → projected → recurrent layers → one logit per class.
 
-    The recurrent layers are the module `lstm` or `gru`, by the cell's family.
+    The recurrent layers are the module `lstm` or `gru`, by the cell's family. With an anomaly head
+    there is one more output: how far the features are from what was predicted before they came.
 
     Args:
         config: Which cell, how many and how wide; see `ModelConfig`.
@@ -38,7 +40,16 @@ class RecurrentNetwork(nn.Module):
         self.norm = nn.LayerNorm(config.projection_dim)
         self.dropout = nn.Dropout(dropout)
         self.add_module(config.cell_family, make_cells(config))
-        self.head = nn.Linear(config.directions * config.hidden_dim, config.num_classes)
+        self.head = (
+            nn.Linear(config.directions * config.hidden_dim, config.num_classes)
+            if config.num_classes
+            else None
+        )
+        self.anomaly = (
+            AnomalyHead(config.feature_dim, config.hidden_dim, config.anomaly_dim)
+            if config.anomaly_dim
+            else None
+        )
 
     @property
     def cells(self) -> nn.LSTM | nn.GRU | RecurrentCells:
@@ -55,14 +66,18 @@ class RecurrentNetwork(nn.Module):
         std_D = features_ND.std(dim=0)
         self.mean_D.copy_(features_ND.mean(dim=0))
         self.scale_D.copy_(1 / std_D.clamp_min(0.1 * float(std_D.median().clamp_min(1e-6))))
+        if self.anomaly is not None:
+            self.anomaly.fit_basis((features_ND - self.mean_D) * self.scale_D)
 
     def initial_state(self, batch_size: int) -> State:
         """Zeros: the state before a stream's first frame, of the forward direction."""
         shape = (self.config.num_layers, batch_size, self.config.hidden_dim)
-        zeros_LBH = self.head.weight.new_zeros(shape)
+        zeros_LBH = self.mean_D.new_zeros(shape)
         return zeros_LBH, zeros_LBH.clone()
 
-    def forward(self, features_TBD: Tensor, state: State) -> tuple[Tensor, State]:
+    def forward(
+        self, features_TBD: Tensor, state: State, *, clean_TBD: Tensor | None = None
+    ) -> tuple[Tensor, State]:
         """T frames of B streams.
 
         With two directions, frames after the last of these are not seen: outputs near the end are
@@ -71,13 +86,24 @@ class RecurrentNetwork(nn.Module):
         Args:
             features_TBD: float32 (T, B, D).
             state: Before the first frame, (L, B, H) each.
+            clean_TBD: What predictions are compared with, where `features_TBD` is disturbed.
 
         Returns:
-            logits (T, B, C), and the state after the last frame.
+            Outputs (T, B, C), one column more with an anomaly head, and the state after the last
+            frame.
         """
-        inputs = torch.relu(self.norm(self.projection((features_TBD - self.mean_D) * self.scale_D)))
-        outputs, state = self._walk(self.dropout(inputs), state)
-        return self.head(self.dropout(outputs)), state
+        normed_TBD = (features_TBD - self.mean_D) * self.scale_D
+        inputs = torch.relu(self.norm(self.projection(normed_TBD)))
+        hidden_before_BH = state[0][-1]
+        hiddens_TBH, state = self._walk(self.dropout(inputs), state)
+        parts = [] if self.head is None else [self.head(self.dropout(hiddens_TBH))]
+        if self.anomaly is not None:
+            if clean_TBD is not None:
+                normed_TBD = (clean_TBD - self.mean_D) * self.scale_D
+            before_TBH = torch.cat((hidden_before_BH[None], hiddens_TBH[:-1]))
+            scores_TB = self.anomaly(self.dropout(before_TBH), normed_TBD)
+            parts.append(scores_TB[..., None])
+        return torch.cat(parts, dim=-1), state
 
     def _walk(self, inputs_TBP: Tensor, state: State) -> tuple[Tensor, State]:
         cells, config = self.cells, self.config

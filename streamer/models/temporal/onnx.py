@@ -61,7 +61,7 @@ class OnnxTemporalModel:
         except (OSError, *_ERRORS) as error:
             raise ModelError(f"{path}: not an ONNX file that runs here ({error})") from error
         state = (self.num_layers, None, self.hidden_dim)
-        shapes = ((None, self.feature_dim), state, state, (None, self.num_classes), state, state)
+        shapes = ((None, self.feature_dim), state, state, (None, config.num_outputs), state, state)
         _check_graph(self._session, shapes, where=str(path))
 
     def step(
