@@ -267,7 +267,7 @@ def test_models_with_and_without_the_head_take_over_from_each_other(stage, story
     odd = replace(step.checkpoint.state, anomaly=watched.state.anomaly)
     assert "expected no state of a watch" in plain.misfit(odd)
     back = change_model(stage, step.checkpoint, phases=("a", "b", "c"), actions=("d", "e"),
-                        now_ns=START_NS)  # fmt: skip
+                        now_ns=START_NS, row=0)  # fmt: skip
     assert not stage.misfit(back.checkpoint.state)
 
 
