@@ -2,7 +2,7 @@
 
 A folder of `*_raw.csv` with 18 coordinates, a timestamp in milliseconds and the phase in each row,
 as the Gesture Phase Segmentation data has them. Positions are taken relative to the spine, in units
-of the head's height above it so far; with them goes how they changed over the last frames. Two
+of the head's height above it so far; with them go changes over the last frames, and speeds. Two
 baselines see the last frame alone: logistic regression on positions, and on all that the network
 gets. The number of updates is chosen on the other recordings, each held out in turn.
 """
@@ -65,10 +65,11 @@ def read(path: Path) -> Example:
     heights_T = np.linalg.norm(positions[:, HEAD] - positions[:, SPINE], axis=1)
     unit_T = np.cumsum(heights_T) / np.arange(1, len(rows) + 1)
     relative = np.delete((positions - spine) / unit_T[:, None], np.r_[SPINE], axis=1)
+    changes = [_change(relative, span) for span in SPANS]
     return Example(
         name=path.stem.removesuffix("_raw"),
         compressed=False,
-        features_TD=np.concatenate([relative, *(_change(relative, n) for n in SPANS)], 1).astype(
+        features_TD=np.concatenate([relative, *changes, *map(_log_speeds, changes)], 1).astype(
             np.float16
         ),
         pts_T=pts_T - pts_T[0],
@@ -80,6 +81,12 @@ def read(path: Path) -> Example:
 def _change(values_TD: np.ndarray, span: int) -> np.ndarray:
     before = np.concatenate((np.repeat(values_TD[:1], span, axis=0), values_TD[:-span]))
     return (values_TD - before) / span
+
+
+def _log_speeds(change_TD: np.ndarray) -> np.ndarray:
+    """Of each joint: what tells rest from movement in any direction."""
+    speeds = np.linalg.norm(change_TD.reshape(len(change_TD), -1, 3), axis=2)
+    return np.log(speeds + 1e-3)
 
 
 def trained(train: list[Example], validation: list[Example], recipe: Recipe):
