@@ -128,8 +128,9 @@ def _disturbed(batch: ClipBatch, model: RecurrentNetwork, recipe: Recipe) -> Cli
     features_TBD = batch.features_TBD
     spread_D = 1 / model.scale_D
     shift_BD: Tensor = recipe.shift * torch.randn_like(features_TBD[0])
-    moved_TBD = shift_BD + recipe.noise * torch.randn_like(features_TBD)
-    features_TBD = features_TBD + moved_TBD * spread_D
+    features_TBD = features_TBD + shift_BD * spread_D
+    if recipe.noise:
+        features_TBD = features_TBD + recipe.noise * torch.randn_like(features_TBD) * spread_D
     if recipe.feature_dropout:
         keep_BD = torch.rand_like(shift_BD) >= recipe.feature_dropout
         features_TBD = torch.where(keep_BD, features_TBD, model.mean_D)

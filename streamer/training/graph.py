@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from streamer.core.errors import ModelError
 from streamer.models.temporal.onnx import INPUTS, OUTPUTS
 from streamer.training.graph_cells import CellNodes
+from streamer.training.graph_clip import make_clip_graph
 from streamer.training.graph_nodes import Graph, serialise
 
 if TYPE_CHECKING:
@@ -23,10 +25,21 @@ if TYPE_CHECKING:
 def make_graph(model: RecurrentNetwork) -> bytes:
     """The content of `model.onnx`.
 
-    Inputs: features (B, D), hidden (L, B, H), cell (L, B, H). Outputs: logits (B, C) and the two
-    after the frame. B is free.
+    Inputs: features (B, D), hidden (L, B, H), cell (L, B, H). Outputs: logits (B, C), of a
+    regression values, and the two after the frame. B is free. A head with pooling reads whole
+    clips; see `make_clip_graph`.
+
+    Raises:
+        ModelError: The head makes captions, whose search is no graph.
     """
     config = model.config
+    if config.head == "caption":
+        raise ModelError(
+            f"{config.name}: expected a head of numbers to export, found caption; keep its weights "
+            f"as safetensors, and caption with streamer.training.clip_predict"
+        )
+    if config.reads_whole_clips:
+        return make_clip_graph(model)
     weights = {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()}
     graph = Graph()
     outputs = _project(graph, weights, epsilon=model.norm.eps)
@@ -43,7 +56,7 @@ def make_graph(model: RecurrentNetwork) -> bytes:
         cells.append(graph.node("Unsqueeze", (cell, "axis_0"), f"cell_{layer}_1BH"))
     graph.weight("axis_0", np.array([0], np.int64))
     logits, hidden, cell = OUTPUTS
-    _linear(graph, weights, "head", outputs, logits)
+    _head(graph, weights, outputs, logits)
     graph.node("Concat", hiddens, hidden, axis=0)
     graph.node("Concat", cells, cell, axis=0)
     state: list[int | str] = [config.num_layers, "B", config.hidden_dim]
@@ -69,6 +82,17 @@ def _project(graph: Graph, weights: Mapping[str, np.ndarray], *, epsilon: float)
         "LayerNormalization", (projected, gain, bias), "normed", axis=-1, epsilon=epsilon
     )
     return graph.node("Relu", (normed,), "inputs")
+
+
+def _head(graph: Graph, weights: Mapping[str, np.ndarray], outputs: str, name: str) -> None:
+    """Logits; or values, in the units of the targets."""
+    if "head.linear.weight" not in weights:
+        _linear(graph, weights, "head", outputs, name)
+        return
+    normalised = _linear(graph, weights, "head.linear", outputs, "normalised")
+    scales = [graph.weight(n, weights[n]) for n in ("head.spread_K", "head.mean_K")]
+    spread = graph.node("Mul", (normalised, scales[0]), "spread")
+    graph.node("Add", (spread, scales[1]), name)
 
 
 def _linear(
