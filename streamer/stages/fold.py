@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from streamer.core.feature import InputEntry
     from streamer.core.ledger import Ledger
     from streamer.models.bundle import Bundle
-    from streamer.stages.decode import Decision, Decoder
+    from streamer.stages.ctc import StreamDecoder
+    from streamer.stages.decode import Decision
     from streamer.stages.events import EventMaker
     from streamer.transport.transport import LogEntry
 
@@ -50,7 +51,7 @@ class Fold:
 
     before: Checkpoint
     entries: Sequence[LogEntry | Unreadable]
-    decoder: Decoder
+    decoder: StreamDecoder
     maker: EventMaker
     bundle: Bundle
     taken: Mark

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from streamer.core.state import Checkpoint, StreamState
-from streamer.stages.decode import Decoder
+from streamer.stages.ctc import make_decoder
 from streamer.stages.events import EventMaker
 from streamer.stages.fold import Fold
 from streamer.state.table import BatchBuffers, pack
@@ -39,8 +39,9 @@ class TemporalStage:
         config = bundle.config
         self.bundle = bundle
         self._model = model
-        self.decoder = Decoder(
+        self.decoder = make_decoder(
             bundle.decoder,
+            head=config.head,
             num_phases=len(config.phases),
             num_actions=len(config.actions),
             analysis_fps=config.analysis_fps,
