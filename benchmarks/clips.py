@@ -177,11 +177,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--features", type=Path, default=Path("runs/clip-features"))
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", choices=FEATURES, help="these features; default: all in turn")
     parser.add_argument("--json", type=Path, help="write the accuracies here")
     arguments = parser.parse_args()
     encoder = open_encoder(DEFAULT_NAME)
     videos, labels = read_videos(arguments.data, arguments.features, encoder)
-    variants = [Variant(*choice) for choice in product(FEATURES, (1, 2), POOLINGS)]
+    chosen_features = [arguments.only] if arguments.only else list(FEATURES)
+    variants = [Variant(*choice) for choice in product(chosen_features, (1, 2), POOLINGS)]
     folds = split_groups(videos, NUM_FOLDS)
     seeds = range(1, arguments.seeds + 1)
     outcomes: dict[tuple[Variant, int, int], Outcome] = {}
@@ -206,6 +208,12 @@ def main() -> None:
             f"{variant.features} | {variant.directions} | {variant.pooling}",
             [[outcomes[variant, n, seed] for n in range(NUM_FOLDS)] for seed in seeds],
         )
+        if arguments.json:
+            rows = [
+                [v.features, v.directions, v.pooling, n, s, o.right_N.tolist(), o.validation_loss]
+                for (v, n, s), o in outcomes.items()
+            ]
+            arguments.json.write_text(json.dumps(rows))
     chosen = [
         min(variants, key=lambda v: np.mean([outcomes[v, n, s].validation_loss for s in seeds]))
         for n in range(NUM_FOLDS)
@@ -215,12 +223,6 @@ def main() -> None:
         [[outcomes[chosen[n], n, seed] for n in range(NUM_FOLDS)] for seed in seeds],
     )
     print("chosen:", *(f"{v.features}/{v.directions}/{v.pooling}" for v in chosen))
-    if arguments.json:
-        rows = [
-            [v.features, v.directions, v.pooling, n, s, o.right_N.tolist(), o.validation_loss]
-            for (v, n, s), o in outcomes.items()
-        ]
-        arguments.json.write_text(json.dumps(rows))
 
 
 def _print_row(name: str, by_seed: Sequence[Sequence[Outcome]]) -> None:

@@ -96,8 +96,11 @@ WORDS = (*PHASES, "briefly", "long", "then")
 BRIEFLY, LONG, THEN = range(NUM_PHASES, NUM_PHASES + 3)
 
 
-def caption_example(seed) -> ClipExample:
-    """Phases in turn and what is said of them: phase, how long, then, phase, how long …"""
+def caption_example(seed) -> tuple[ClipExample, np.ndarray]:
+    """Phases in turn and what is said of them: phase, how long, then, phase, how long …
+
+    And for each frame, the number of the phase it belongs to.
+    """
     random = np.random.default_rng(seed)
     phases, _ = draw_phases(random, int(random.integers(2, 4)))
     long = random.integers(0, 2, len(phases))
@@ -106,4 +109,5 @@ def caption_example(seed) -> ClipExample:
     for phase, lasts in zip(phases, long, strict=True):
         words += [THEN] * bool(words) + [int(phase), LONG if lasts else BRIEFLY]
     track = phase_track(random, phases, lengths)
-    return ClipExample(name=str(seed), views=(track,), target=np.array(words))
+    example = ClipExample(name=str(seed), views=(track,), target=np.array(words))
+    return example, np.repeat(np.arange(len(phases)), lengths)

@@ -30,6 +30,16 @@ PARTS = {"test": "all", "test_rendered": "not compressed", "test_compressed": "H
 """Parts of the metrics that are columns of the table, where there are such."""
 
 
+PURPOSE = {
+    "frames": "says online which phase and which actions a video shows",
+    "sequence": "says what a whole clip shows",
+    "ctc": "says online which phase begins; it has learnt from the phases' order alone",
+    "regression": "tells values",
+    "caption": "describes a whole clip in words",
+}
+"""What a model with each head does."""
+
+
 def model_card(config: ModelConfig, decoder: DecoderConfig, metrics: Mapping[str, Any]) -> str:
     """The card, Markdown.
 
@@ -46,14 +56,18 @@ def _lines(
 ) -> Iterator[str]:
     yield f"# {config.name}"
     yield ""
-    yield "A temporal model of `streamer`: says online which phase and which actions a video shows."
+    yield f"A temporal model of `streamer`: {PURPOSE[config.head]}."
     yield ""
-    yield f"- **Phases** (one at a time): {_listed(config.phases)}"
-    yield f"- **Actions** (any number): {_listed(config.actions)}"
+    if config.head == "frames":
+        yield f"- **Phases** (one at a time): {_listed(config.phases)}"
+        yield f"- **Actions** (any number): {_listed(config.actions)}"
+    else:
+        pooled = "" if config.pooling == "none" else f", {config.pooling} pooling"
+        yield f"- **Head**: {config.head}{pooled}: {_listed(config.phases or config.targets)}"
     yield (
         f"- **Network**: {config.architecture.upper()}, {config.feature_dim} features → "
         f"{config.projection_dim} → {config.num_layers} x {config.hidden_dim} → "
-        f"{config.num_classes} outputs; one direction, so that it needs no frame ahead"
+        f"{config.num_classes} outputs; {_directions(config)}"
     )
     yield f"- **Encoder**: `{config.encoder}` ({config.encoder_id})"
     yield f"- **Frames per second**: {config.analysis_fps:g}"
@@ -76,8 +90,17 @@ def _lines(
     )
 
 
+def _directions(config: ModelConfig) -> str:
+    if config.directions == 1:
+        return "one direction, so that it needs no frame ahead"
+    seen = f"{config.lookahead_frames} frames" if config.lookahead_frames else "all frames"
+    return f"two directions, which see {seen} ahead"
+
+
 def _table(metrics: Mapping[str, Any]) -> Iterator[str]:
     parts = [part for part in PARTS if part in metrics]
+    if not parts:
+        return
     clips = ", ".join(f"{metrics[part]['num_clips']} clips {PARTS[part]}" for part in parts)
     yield "## Metrics"
     yield ""

@@ -223,8 +223,9 @@ def test_metrics_of_values_are_what_their_names_say():
 
 def test_captions_are_learnt_and_attention_says_which_phase_a_word_is_about():
     model = make_model(clip_config(head="caption", targets=WORDS, directions=2))
-    train = [caption_example(seed) for seed in range(400)]
-    test = [caption_example(seed) for seed in range(1000, 1060)]
+    train = [caption_example(seed)[0] for seed in range(400)]
+    pairs = [caption_example(seed) for seed in range(1000, 1060)]
+    test = [example for example, _ in pairs]
     recipe = clip_recipe(max_updates=250, num_lanes=24, check_every=250, shift=0.0)
     fit_clips(model, train, [], recipe)
     captions = predict_captions(model, test)
@@ -233,11 +234,19 @@ def test_captions_are_learnt_and_attention_says_which_phase_a_word_is_about():
     assert exact_match(frequent, truth) < 0.1
     assert exact_match(said, truth) > 0.7
     assert bleu(said, truth) > max(0.85, bleu(frequent, truth) + 0.3)
-    for caption, example in zip(captions, test, strict=True):
+    inside, chance = [], []
+    for caption, (example, turns_T) in zip(captions, pairs, strict=True):
         assert caption.weights_ST.shape == (len(caption.words), len(example))
         torch.testing.assert_close(
             caption.weights_ST.sum(dim=1), torch.ones(len(caption.words)), atol=1e-4, rtol=0
         )
+        if caption.words != tuple(example.target):
+            continue
+        # Three words a phase: what, how long, then. The first is about the frames of its turn.
+        for turn, weights_T in enumerate(caption.weights_ST[::3]):
+            inside.append(float(weights_T[torch.from_numpy(turns_T == turn)].sum()))
+            chance.append((turns_T == turn).mean())
+    assert np.mean(inside) > 0.75 > 0.5 > np.mean(chance)
 
 
 def test_bleu_is_that_of_the_paper():
