@@ -65,6 +65,7 @@ def bundle(*, model_id="sha256:model", gap=None, **decoder):
             encoder_id="sha256:encoder",
             feature_dim=5,
             num_classes=5,
+            head="frames",
             gap=gap or GapConfig(hold_seconds=1.0),
         ),
         decoder=decoder_config(**decoder),

@@ -121,10 +121,10 @@ def find_bundle(name_or_path: str | Path) -> Path:
 def _check_lengths(path: Path, config: ModelConfig, decoder: DecoderConfig) -> None:
     for name in ("enter_C", "exit_C", "min_on_seconds_C", "min_off_seconds_C"):
         found = len(getattr(decoder, name))
-        if found != config.num_classes:
+        if found != config.num_thresholds:
             raise ModelError(
-                f"{path}: {name}: expected {config.num_classes} values, one per label of "
-                f"config.json, found {found}"
+                f"{path}: {name}: expected {config.num_thresholds} values, one per label of "
+                f"config.json if its head is frames, found {found}"
             )
     chain = decoder.phase_filter
     if chain is not None and len(chain.initial_P) != len(config.phases):
@@ -144,9 +144,13 @@ def _check_weights(path: Path, data: bytes, config: ModelConfig) -> None:
         raise ModelError(f"{path}: not a safetensors file ({error})") from error
     gates_dim = NUM_GATES[config.architecture] * config.hidden_dim
     last = f"{config.cell_family}.weight_hh_l{config.num_layers - 1}"
+    width = config.directions * config.hidden_dim
+    if config.head == "caption":
+        width += config.hidden_dim  # the decoder's own, beside what it looks at
+    head = "head.weight" if config.head in ("frames", "ctc") else "head.linear.weight"
     expected: dict[str, tuple[int, ...]] = {}
     if config.num_classes:
-        expected["head.weight"] = (config.num_classes, config.directions * config.hidden_dim)
+        expected[head] = (config.num_classes, width)
     expected |= {
         "projection.weight": (config.projection_dim, config.feature_dim),
         last: (gates_dim, config.hidden_dim),

@@ -23,6 +23,22 @@ NUM_GATES: dict[Architecture, int] = {
 """Rows of a cell's weight matrices, in hidden widths."""
 
 
+Head = Literal["frames", "sequence", "ctc", "regression", "caption"]
+"""What stands on the recurrent layers: classes of each frame, a class of the clip, phases known
+only in order, values, a caption. See `streamer.models.temporal.heads`."""
+Pooling = Literal["none", "last", "mean", "attention"]
+"""How frames become one vector per clip; `none`: outputs are per frame."""
+
+
+_LABELS: dict[Head, tuple[str, ...]] = {
+    "frames": ("phases", "actions"),
+    "sequence": ("phases",),
+    "ctc": ("phases",),
+    "regression": ("targets",),
+    "caption": ("targets",),
+}
+
+
 class GapConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a gap in the video does to the recurrent state. Another epoch always resets it.
 
@@ -63,7 +79,8 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         projection_dim: P, width of the first recurrent layer's input.
         hidden_dim: H, of each direction.
         num_layers: L.
-        phases: Labels of which one holds at a time, in the order of the outputs.
+        phases: Labels of which one holds at a time, in the order of the outputs; with the head
+            `sequence`, one in a whole clip.
         actions: Labels of which any number hold; their outputs follow.
         analysis_fps: Frames per second it was trained with.
         encoder: Name of the encoder it was trained with.
@@ -77,6 +94,10 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             its steps are rounded by depends on all rows.
         anomaly_dim: K, how many components of the next frame's features the anomaly head predicts;
             0: there is none. With one, the last output is the score of the frame.
+        head: What stands on the recurrent layers.
+        pooling: How frames become one vector per clip, for `sequence` and `regression`.
+        targets: Names of what is neither phase nor action: the values of a regression, or the
+            words of captions.
         format_version: Of the bundle.
     """
 
@@ -97,6 +118,9 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     lookahead_frames: int = 0
     precision: Literal["float32", "int8"] = "float32"
     anomaly_dim: int = 0
+    head: Head = "frames"
+    pooling: Pooling = "none"
+    targets: tuple[str, ...] = ()
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
@@ -116,7 +140,8 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         if self.analysis_fps <= 0:
             raise ValueError(f"analysis_fps: expected a number above 0, found {self.analysis_fps}")
         self._check_anomaly()
-        labels = (*self.phases, *self.actions)
+        self._check_head()
+        labels = (*self.phases, *self.actions, *self.targets)
         if not (labels or self.anomaly_dim) or not all(labels):
             raise ValueError("expected at least one label or an anomaly head, none of them empty")
         if twice := [label for label in labels if labels.count(label) > 1]:
@@ -130,11 +155,41 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             )
         if self.anomaly_dim and self.directions == 2:
             raise ValueError("anomaly_dim: expected 0 with two directions: they see the next frame")
+        if self.anomaly_dim and self.head != "frames":
+            raise ValueError(f"anomaly_dim: expected 0 with the head {self.head}")
+
+    def _check_head(self) -> None:
+        can_pool = self.head in ("sequence", "regression")
+        if (self.pooling != "none" and not can_pool) or (
+            self.pooling == "none" and self.head == "sequence"
+        ):
+            raise ValueError(
+                f"pooling: expected last, mean or attention with the head sequence, any with "
+                f"regression and none with others, found {self.pooling} with {self.head}"
+            )
+        wanted = _LABELS[self.head]
+        for name in ("phases", "actions", "targets"):
+            if getattr(self, name) and name not in wanted:
+                raise ValueError(
+                    f"{name}: expected none with the head {self.head}, whose labels are "
+                    f"{' and '.join(wanted)}; found {len(getattr(self, name))}"
+                )
 
     @property
     def num_classes(self) -> int:
-        """C."""
-        return len(self.phases) + len(self.actions)
+        """C, width of the outputs: a CTC has a blank beside its phases, a caption an end."""
+        beside = self.head in ("ctc", "caption")
+        return len(self.phases) + len(self.actions) + len(self.targets) + beside
+
+    @property
+    def num_thresholds(self) -> int:
+        """How many classes the decoder's thresholds are for."""
+        return self.num_classes if self.head == "frames" else 0
+
+    @property
+    def reads_whole_clips(self) -> bool:
+        """Whether the head says one thing of a clip, and so nothing of a stream that goes on."""
+        return self.head == "caption" or self.pooling != "none"
 
     @property
     def num_outputs(self) -> int:

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from streamer.core.ledger import Ledger
     from streamer.models.bundle import Bundle
     from streamer.stages.anomaly import AnomalyDecision, AnomalyWatch
+    from streamer.stages.ctc import StreamDecoder
     from streamer.stages.decision import Decision
-    from streamer.stages.decode import Decoder
     from streamer.stages.events import EventMaker
     from streamer.transport.transport import LogEntry
 
@@ -53,7 +53,7 @@ class Fold:
 
     before: Checkpoint
     entries: Sequence[LogEntry | Unreadable]
-    decoder: Decoder
+    decoder: StreamDecoder
     watch: AnomalyWatch | None
     maker: EventMaker
     bundle: Bundle

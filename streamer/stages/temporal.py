@@ -12,7 +12,7 @@ import numpy as np
 
 from streamer.core.state import AnomalyState, Checkpoint, StreamState
 from streamer.stages.anomaly import AnomalyWatch
-from streamer.stages.decode import Decoder
+from streamer.stages.ctc import make_decoder
 from streamer.stages.events import EventMaker
 from streamer.stages.fold import Fold
 from streamer.state.table import BatchBuffers, pack
@@ -50,8 +50,9 @@ class TemporalStage:
         self.bundle = bundle
         self._model = model
         self._watch = watch
-        self.decoder = Decoder(
+        self.decoder = make_decoder(
             bundle.decoder,
+            head=config.head,
             num_phases=len(config.phases),
             num_actions=len(config.actions),
             analysis_fps=config.analysis_fps,

@@ -36,6 +36,16 @@ _CELLS = {
 }
 
 
+PURPOSE = {
+    "frames": "says online which phase and which actions a video shows",
+    "sequence": "says what a whole clip shows",
+    "ctc": "says online which phase begins; it has learnt from the phases' order alone",
+    "regression": "tells values",
+    "caption": "describes a whole clip in words",
+}
+"""What a model with each head does."""
+
+
 def model_card(config: ModelConfig, decoder: DecoderConfig, metrics: Mapping[str, Any]) -> str:
     """The card, Markdown.
 
@@ -54,16 +64,16 @@ def _lines(
     yield f"# {config.name}"
     yield ""
     if config.num_classes:
-        yield (
-            "A temporal model of `streamer`: says online which phase and which actions a video "
-            "shows."
-        )
-        yield ""
-        yield f"- **Phases** (one at a time): {_listed(config.phases)}"
-        yield f"- **Actions** (any number): {_listed(config.actions)}"
+        yield f"A temporal model of `streamer`: {PURPOSE[config.head]}."
     else:
         yield "A temporal model of `streamer`: says online when a camera shows something unusual."
-        yield ""
+    yield ""
+    if config.head != "frames":
+        pooled = "" if config.pooling == "none" else f", {config.pooling} pooling"
+        yield f"- **Head**: {config.head}{pooled}: {_listed(config.phases or config.targets)}"
+    elif config.num_classes:
+        yield f"- **Phases** (one at a time): {_listed(config.phases)}"
+        yield f"- **Actions** (any number): {_listed(config.actions)}"
     if config.anomaly_dim:
         yield (
             f"- **Anomalies**: {config.anomaly_dim} components of the next frame's features, "
@@ -141,6 +151,8 @@ def _alarms(anomaly: AnomalyConfig, found: Mapping[str, Any]) -> Iterator[str]:
 
 def _table(metrics: Mapping[str, Any]) -> Iterator[str]:
     parts = [part for part in PARTS if part in metrics]
+    if not parts:
+        return
     clips = ", ".join(f"{metrics[part]['num_clips']} clips {PARTS[part]}" for part in parts)
     yield "## Metrics"
     yield ""

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from streamer.core.errors import ModelError
 from streamer.models.temporal.onnx import INPUTS, OUTPUTS
 from streamer.training.graph_anomaly import score_nodes
 from streamer.training.graph_cells import CellNodes
+from streamer.training.graph_clip import make_clip_graph
 from streamer.training.graph_directions import walk_both
 from streamer.training.graph_nodes import Graph, serialise
 
@@ -36,8 +38,21 @@ def make_graph(model: RecurrentNetwork) -> bytes:
     - Two: features (T, B, D) and logits (T, B, C) of a whole recording; the state after its end.
     - Two with a look-ahead of R frames: features (T, B, D) of a frame and of the R after it (T =
       R + 1, or fewer where the recording ends); logits (B, C) and state of that first frame.
+
+    With a head of values per frame these are in the place of logits. A head with pooling reads
+    whole clips; see `make_clip_graph`.
+
+    Raises:
+        ModelError: The head makes captions, whose search is no graph.
     """
     config = model.config
+    if config.head == "caption":
+        raise ModelError(
+            f"{config.name}: expected a head of numbers to export, found caption; keep its weights "
+            f"as safetensors, and caption with streamer.training.clip_predict"
+        )
+    if config.reads_whole_clips:
+        return make_clip_graph(model)
     weights = {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()}
     graph = Graph()
     normed = _normalise(graph, weights)
@@ -53,7 +68,7 @@ def make_graph(model: RecurrentNetwork) -> bytes:
             first = graph.weight("first", np.array(0, np.int64))
             outputs = graph.node("Gather", (outputs, first), "first_outputs", axis=0)
     if model.anomaly is None:
-        _linear(graph, config, weights, "head", outputs, logits)
+        _head(graph, config, weights, outputs, logits)
     else:
         last = CellNodes(config, weights, config.num_layers - 1).name
         parts = [score_nodes(graph, weights, before=f"{last}.{INPUTS[1]}_before", normed=normed)]
@@ -104,6 +119,23 @@ def _project(
         "LayerNormalization", (projected, gain, bias), "normed", axis=-1, epsilon=epsilon
     )
     return graph.node("Relu", (evened,), "inputs")
+
+
+def _head(
+    graph: Graph,
+    config: ModelConfig,
+    weights: Mapping[str, np.ndarray],
+    outputs: str,
+    name: str,
+) -> None:
+    """Logits; or values, in the units of the targets."""
+    if "head.linear.weight" not in weights:
+        _linear(graph, config, weights, "head", outputs, name)
+        return
+    normalised = _linear(graph, config, weights, "head.linear", outputs, "normalised")
+    scales = [graph.weight(n, weights[n]) for n in ("head.spread_K", "head.mean_K")]
+    spread = graph.node("Mul", (normalised, scales[0]), "spread")
+    graph.node("Add", (spread, scales[1]), name)
 
 
 def _linear(

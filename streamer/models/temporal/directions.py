@@ -20,8 +20,12 @@ if TYPE_CHECKING:
     from streamer.models.temporal.cells import RecurrentCells, State
 
 
-def walk_whole(cells: RecurrentCells, inputs_TBI: Tensor, state: State) -> tuple[Tensor, State]:
+def walk_whole(
+    cells: RecurrentCells, inputs_TBI: Tensor, state: State, *, mask_TB: Tensor | None = None
+) -> tuple[Tensor, State]:
     """T steps forwards from `state` and backwards from zeros, as `torch.nn.LSTM` does it.
+
+    Where a row ends before the others, `mask_TB` is 0, and its backward walk begins there.
 
     Returns:
         Both directions' hidden after each step (T, B, 2 H), and the forward state after the last,
@@ -32,7 +36,12 @@ def walk_whole(cells: RecurrentCells, inputs_TBI: Tensor, state: State) -> tuple
         hidden, cell = state[0][layer], state[1][layer]
         forward, forward_cells = cells.walk(f"l{layer}", outputs, (hidden, cell))
         zeros = torch.zeros_like(hidden)
-        backward, _ = cells.walk(f"l{layer}_reverse", outputs.flip(0), (zeros, zeros))
+        backward, _ = cells.walk(
+            f"l{layer}_reverse",
+            outputs.flip(0),
+            (zeros, zeros),
+            mask_TB=None if mask_TB is None else mask_TB.flip(0),
+        )
         outputs = torch.cat((forward, backward.flip(0)), dim=-1)
         after.append((forward[-1], forward_cells[-1]))
     hiddens, forward_cells_L = zip(*after, strict=True)
@@ -40,11 +49,17 @@ def walk_whole(cells: RecurrentCells, inputs_TBI: Tensor, state: State) -> tuple
 
 
 def walk_ahead(
-    cells: RecurrentCells, inputs_TBI: Tensor, state: State, *, lookahead_frames: int
+    cells: RecurrentCells,
+    inputs_TBI: Tensor,
+    state: State,
+    *,
+    lookahead_frames: int,
+    mask_TB: Tensor | None = None,
 ) -> tuple[Tensor, State]:
     """T steps, the backward direction from at most `lookahead_frames` steps ahead.
 
-    The last frames see fewer: those that there are.
+    The last frames see fewer: those that there are. Where a row ends before the others, `mask_TB`
+    is 0.
 
     Returns:
         As `walk_whole`.
@@ -54,8 +69,9 @@ def walk_ahead(
     # Window w of frame t, step j: frame t + j. W windows' steps, T frames, B rows.
     padded = functional.pad(inputs_TBI, (0, 0, 0, 0, 0, lookahead_frames))
     windows_WTBI = torch.stack([padded[j : j + steps] for j in range(width)])
-    there_WT = torch.arange(width)[:, None] + torch.arange(steps)[None] < steps
-    mask_WN = there_WT.to(inputs_TBI).repeat_interleave(batch, dim=1)
+    there_TB = inputs_TBI.new_ones(steps, batch) if mask_TB is None else mask_TB
+    later_TB = functional.pad(there_TB, (0, 0, 0, lookahead_frames))
+    mask_WN = torch.stack([later_TB[j : j + steps] for j in range(width)]).flatten(1)
     after = []
     for layer in range(cells.num_layers):
         hidden, cell = state[0][layer], state[1][layer]

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from streamer.models.temporal.anomaly import AnomalyHead
 from streamer.models.temporal.cells import RecurrentCells, make_cells
 from streamer.models.temporal.directions import walk_ahead, walk_whole
+from streamer.models.temporal.heads.registry import make_head
 
 if TYPE_CHECKING:
     from streamer.models.config import ModelConfig
@@ -17,7 +19,10 @@ if TYPE_CHECKING:
 
 
 class RecurrentNetwork(nn.Module):
-    """Features → normalised → projected → recurrent layers → one logit per class.
+    """Features → normalised → projected → recurrent layers → head.
+
+    With a head of outputs per frame, call it; one that reads whole clips gets `hiddens`, as in
+    `read_clips`.
 
     The recurrent layers are the module `lstm` or `gru`, by the cell's family. With an anomaly head
     there is one more output: how far the features are from what was predicted before they came.
@@ -40,11 +45,7 @@ class RecurrentNetwork(nn.Module):
         self.norm = nn.LayerNorm(config.projection_dim)
         self.dropout = nn.Dropout(dropout)
         self.add_module(config.cell_family, make_cells(config))
-        self.head = (
-            nn.Linear(config.directions * config.hidden_dim, config.num_classes)
-            if config.num_classes
-            else None
-        )
+        self.head = make_head(config) if config.num_classes else None
         self.anomaly = (
             AnomalyHead(config.feature_dim, config.hidden_dim, config.anomaly_dim)
             if config.anomaly_dim
@@ -93,9 +94,8 @@ class RecurrentNetwork(nn.Module):
             frame.
         """
         normed_TBD = (features_TBD - self.mean_D) * self.scale_D
-        inputs = torch.relu(self.norm(self.projection(normed_TBD)))
         hidden_before_BH = state[0][-1]
-        hiddens_TBH, state = self._walk(self.dropout(inputs), state)
+        hiddens_TBH, state = self._recur(normed_TBD, state, None)
         parts = [] if self.head is None else [self.head(self.dropout(hiddens_TBH))]
         if self.anomaly is not None:
             if clean_TBD is not None:
@@ -103,21 +103,60 @@ class RecurrentNetwork(nn.Module):
             before_TBH = torch.cat((hidden_before_BH[None], hiddens_TBH[:-1]))
             scores_TB = self.anomaly(self.dropout(before_TBH), normed_TBD)
             parts.append(scores_TB[..., None])
-        return torch.cat(parts, dim=-1), state
+        return torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0], state
 
-    def _walk(self, inputs_TBP: Tensor, state: State) -> tuple[Tensor, State]:
+    def hiddens(
+        self, features_TBD: Tensor, state: State, *, mask_TB: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """What the head sees: outputs of the last recurrent layer.
+
+        Args:
+            features_TBD: float32 (T, B, D).
+            state: Before the first frame, (L, B, H) each.
+            mask_TB: float32, 1 for a clip's frames and then 0, where clips end at different times.
+                A backward direction then begins at each clip's own end; outputs and states after
+                it mean nothing.
+
+        Returns:
+            (T, B, directions · H), and the state after the last frame.
+        """
+        normed_TBD = (features_TBD - self.mean_D) * self.scale_D
+        hiddens_TBH, state = self._recur(normed_TBD, state, mask_TB)
+        return self.dropout(hiddens_TBH), state
+
+    def _recur(
+        self, normed_TBD: Tensor, state: State, mask_TB: Tensor | None
+    ) -> tuple[Tensor, State]:
+        inputs = torch.relu(self.norm(self.projection(normed_TBD)))
+        return self._walk(self.dropout(inputs), state, mask_TB)
+
+    def _walk(
+        self, inputs_TBP: Tensor, state: State, mask_TB: Tensor | None
+    ) -> tuple[Tensor, State]:
         cells, config = self.cells, self.config
         if isinstance(cells, RecurrentCells):
             if config.directions == 1:
                 return cells(inputs_TBP, state)  # type: ignore[no-any-return]
             if not config.lookahead_frames:
-                return walk_whole(cells, inputs_TBP, state)
-            return walk_ahead(cells, inputs_TBP, state, lookahead_frames=config.lookahead_frames)
+                return walk_whole(cells, inputs_TBP, state, mask_TB=mask_TB)
+            return walk_ahead(
+                cells,
+                inputs_TBP,
+                state,
+                lookahead_frames=config.lookahead_frames,
+                mask_TB=mask_TB,
+            )
         hidden, cell = (self._with_backward(part) for part in state)
+        inputs: Tensor | PackedSequence = inputs_TBP
+        if mask_TB is not None and config.directions == 2:
+            lengths_B = mask_TB.sum(dim=0).long().cpu()
+            inputs = pack_padded_sequence(inputs_TBP, lengths_B, enforce_sorted=False)
         if isinstance(cells, nn.GRU):
-            outputs, hidden = cells(inputs_TBP, hidden)
+            outputs, hidden = cells(inputs, hidden)
         else:
-            outputs, (hidden, cell) = cells(inputs_TBP, (hidden, cell))
+            outputs, (hidden, cell) = cells(inputs, (hidden, cell))
+        if isinstance(inputs, PackedSequence):
+            outputs, _ = pad_packed_sequence(outputs, total_length=len(inputs_TBP))
         # torch alternates the directions.
         return outputs, (hidden[:: config.directions], cell[:: config.directions])
 
@@ -126,3 +165,23 @@ class RecurrentNetwork(nn.Module):
         if self.config.directions == 1:
             return part_LBH
         return torch.stack((part_LBH, torch.zeros_like(part_LBH)), dim=1).flatten(0, 1)
+
+
+def read_clips(
+    network: RecurrentNetwork, features_TBD: Tensor, mask_TB: Tensor
+) -> tuple[Tensor, Tensor]:
+    """What a head with pooling says of B whole clips.
+
+    Args:
+        network: Its head is `sequence`, or `regression` with pooling.
+        features_TBD: float32, anything after a clip's end.
+        mask_TB: float32, 1 for a clip's frames and then 0; at least one frame each.
+
+    Returns:
+        Logits or values (B, C), and the weights over time (T, B).
+    """
+    state = network.initial_state(features_TBD.shape[1])
+    outputs_TBI, _ = network.hiddens(features_TBD, state, mask_TB=mask_TB)
+    assert network.head is not None, "a network without labels reads no clips"
+    outputs_BC, weights_TB = network.head(outputs_TBI, mask_TB)
+    return outputs_BC, weights_TB

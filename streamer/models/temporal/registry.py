@@ -11,6 +11,12 @@ if TYPE_CHECKING:
     from streamer.models.temporal.model import TemporalModel
 
 BACKENDS = ("onnx", "torch")
+_INSTEAD = {
+    "sequence": "train it with head=frames to say of each frame what it shows",
+    "regression": "train it with pooling=none for values of each frame",
+    "caption": "caption recorded clips with streamer.training.clip_predict, or train head=frames",
+}
+"""What to do with a head that reads whole clips."""
 
 
 def open_temporal_model(
@@ -27,9 +33,15 @@ def open_temporal_model(
 
     Raises:
         ConfigError: Another backend, or no rows.
-        ModelError: The model needs frames to come, the library is missing, or the files do not fit
-            each other.
+        ModelError: The model needs frames to come, or its head says nothing of a stream that goes
+            on; the library is missing, or the files do not fit each other.
     """
+    config = bundle.config
+    if config.reads_whole_clips:
+        raise ModelError(
+            f"bundle {config.name}: its head {config.head} with pooling {config.pooling} says one "
+            f"thing of a whole clip, and a camera's stream has no end; {_INSTEAD[config.head]}"
+        )
     if backend not in BACKENDS:
         raise ConfigError(f"backend: expected one of {', '.join(BACKENDS)}, found {backend!r}")
     if rows < 1 or num_threads < 1:
