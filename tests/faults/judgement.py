@@ -64,11 +64,14 @@ def judge_subscriber(
     """What a subscriber saw as it happened, against what one sees who comes late."""
     if subscriber.failure is not None:
         return [f"subscriber: {subscriber.failure!r}"]
-    wrong = [f"subscriber: {one}" for one in check_sequences(subscriber.events)]
-    lossy = {Disturbance.KILL, Disturbance.STOP} & set(scenario.kinds)
-    if ROLLBACKS & set(scenario.kinds) and lossy:
-        # What was undone and whose author was killed too may be said again in other words.
-        return wrong
+    odd = check_sequences(subscriber.events)
+    moved = {Disturbance.KILL, Disturbance.STOP, Disturbance.WIRE} & set(scenario.kinds)
+    if ROLLBACKS & set(scenario.kinds) and moved:
+        # What was undone may be said again in other words, if its author was killed or shut out,
+        # as by a call that hung for longer than the lease. Whoever has seen both is told.
+        told = {hole.stream_id for hole in subscriber.holes}
+        return [f"subscriber: not told: {one}" for one in odd if one.stream_id not in told]
+    wrong = [f"subscriber: {one}" for one in odd]
     late = Counter(map(_essence, evidence.events))
     live = Counter(map(_essence, subscriber.events))
     wrong += [f"subscriber: never saw {raw[:160]!r}" for raw in late - live]
