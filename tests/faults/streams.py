@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from streamer.core.event import StatusData, decode_event
@@ -57,6 +58,7 @@ def play(scenario: Scenario, scene: Scene, clips: Path) -> list[str]:
     scene.servers.hurt()
     begun, pause = time.monotonic(), threading.Event()
     kinds = [kind for kind in scenario.kinds if kind is not Disturbance.WIRE]
+    tried: Counter[Disturbance] = Counter()
     while (passed := time.monotonic() - begun) < scenario.seconds:
         due = min(len(films), 1 + int(len(films) * passed / scenario.seconds))
         known = len(sources) - len(cameras)
@@ -64,7 +66,11 @@ def play(scenario: Scenario, scene: Scene, clips: Path) -> list[str]:
         _want(scenario, scene, sources)
         pause.wait(scene.random.uniform(*pauses))
         if kinds:
-            scene.disturb(scene.random.choice(kinds))
+            # What was tried least often, so that a short run has each.
+            rarest = min(tried[kind] for kind in kinds)
+            kind = scene.random.choice([kind for kind in kinds if tried[kind] == rarest])
+            tried[kind] += 1
+            scene.disturb(kind)
     return _want(scenario, scene, sources)
 
 

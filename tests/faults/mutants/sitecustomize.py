@@ -96,10 +96,10 @@ def _dies_of_poison(module) -> None:
     if module.__name__ == "streamer.stages.temporal":
         step = module.TemporalStage._step
 
-        def deadly(self, folds):
+        def deadly(self, folds, **options):
             if any((fold.features_D[:2] == POISON).all() for fold in folds):
                 os.abort()
-            return step(self, folds)
+            return step(self, folds, **options)
 
         module.TemporalStage._step = deadly
 
