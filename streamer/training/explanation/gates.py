@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from streamer.models.temporal.network import RecurrentNetwork
 
 CHUNK_FRAMES = 128
-"""After so many frames the loop takes over the network's own state: rounding has no time to grow."""
+"""After so many frames the loop goes on from the network's own state: rounding can't grow."""
 TOLERANCE = 1e-3
 """Largest difference of a hidden, which is from -1 to 1, between the loop and torch's kernels."""
 
@@ -43,7 +43,7 @@ class LayerTrace:
     @property
     def norm_T(self) -> np.ndarray:
         """Euclidean norm of the cell over √H, so that widths can be compared: float64 (T,)."""
-        return np.sqrt(np.square(self.cell_TH.astype(np.float64)).mean(axis=1))
+        return np.asarray(np.sqrt(np.square(self.cell_TH.astype(np.float64)).mean(axis=1)))
 
 
 @torch.inference_mode()
@@ -74,7 +74,7 @@ def record_gates(network: RecurrentNetwork, features_TD: np.ndarray) -> tuple[La
     twin.cells.observer = recorder
     state = network.initial_state(1)
     features_T1D = torch.from_numpy(features_TD.astype(np.float32))[:, None]
-    for chunk_T1D in features_T1D.split(CHUNK_FRAMES):
+    for chunk_T1D in torch.split(features_T1D, CHUNK_FRAMES):
         found_T1H, _ = twin.hiddens(chunk_T1D, state)
         own_T1H, state = network.hiddens(chunk_T1D, state)
         difference = float((found_T1H - own_T1H).abs().max())

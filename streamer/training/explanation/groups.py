@@ -33,7 +33,7 @@ def equal_blocks(feature_dim: int, num_groups: int) -> tuple[Group, ...]:
     Raises:
         ConfigError: More groups than features, or none.
     """
-    _check_number(feature_dim, num_groups)
+    check_number(feature_dim, num_groups)
     parts = np.array_split(np.arange(feature_dim), num_groups)
     return tuple(
         Group(f"{part[0]}-{part[-1]}" if len(part) > 1 else f"{part[0]}", tuple(part.tolist()))
@@ -58,7 +58,7 @@ def correlated_groups(features_ND: np.ndarray, num_groups: int) -> tuple[Group, 
         ConfigError: More groups than features, or none.
     """
     feature_dim = features_ND.shape[1]
-    _check_number(feature_dim, num_groups)
+    check_number(feature_dim, num_groups)
     clusters = [[column] for column in range(feature_dim)]
     distances_KK = _distances(features_ND)
     nearest_K = distances_KK.argmin(axis=1)
@@ -94,7 +94,8 @@ def _distances(features_ND: np.ndarray) -> np.ndarray:
     return np.asarray(distances_DD)
 
 
-def _check_number(feature_dim: int, num_groups: int) -> None:
+def check_number(feature_dim: int, num_groups: int) -> None:
+    """Raise ConfigError unless there can be so many groups."""
     if not 1 <= num_groups <= feature_dim:
         raise ConfigError(
             f"groups: expected 1 to {feature_dim}, as many as there are features, "

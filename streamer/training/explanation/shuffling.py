@@ -65,7 +65,7 @@ def shuffled(
     taken = []
     for example, (donor, frames_T) in zip(examples, sources, strict=True):
         features_TD = example.features_TD.copy()
-        features_TD[:, columns] = examples[donor].features_TD[np.ix_(frames_T, columns)]
+        features_TD[:, columns] = examples[donor].features_TD[:, columns][frames_T]
         taken.append(features_TD)
     return taken
 
