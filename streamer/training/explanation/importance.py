@@ -71,7 +71,7 @@ class Importance:
     """What all groups are worth.
 
     Attributes:
-        scores: With all features as they are, by score.
+        scores: With all features as they are, by score; empty if the truth says nothing.
         groups: In the order they were given.
     """
 
@@ -109,7 +109,7 @@ def measure_importance(
     num_phases = len(network.config.phases)
     scores = frame_scores(predict(network, examples), examples, num_phases=num_phases)
     found = []
-    for group in groups:
+    for group in groups if scores else ():
         progress(group)
         repeats = []
         for way in ways:

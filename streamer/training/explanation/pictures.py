@@ -90,7 +90,17 @@ def _said_panels(look: Look, labels: Labels, config: ModelConfig) -> list[Panel]
     outputs_TC = look.outputs_TC
     if outputs_TC is not None and config.head == "regression":
         panels.append(
-            (1.4, lambda axes: _curves(axes, pts_T, outputs_TC, config.targets, title="values"))
+            (
+                1.4,
+                lambda axes: _curves(
+                    axes,
+                    pts_T,
+                    outputs_TC,
+                    config.targets,
+                    title="values",
+                    first_colour=num_phases + len(labels.actions),
+                ),
+            )
         )
     elif outputs_TC is not None:
         names = output_names(config)
@@ -157,8 +167,8 @@ def _curves(
 
 
 def _weights(axes: Axes, pts_T: np.ndarray, weights_T: np.ndarray, *, title: str) -> None:
-    axes.fill_between(pts_T, weights_T, step="mid", color="tab:orange", linewidth=0)
-    axes.axhline(1 / len(pts_T), color="0.5", linestyle=":", label="all alike")
+    axes.fill_between(pts_T, weights_T, step="mid", color="0.45", linewidth=0)
+    axes.axhline(1 / len(pts_T), color="tab:red", linestyle=":", label="all alike")
     axes.set_ylabel(title, fontsize=8)
     axes.set_ylim(0, None)
 
@@ -170,7 +180,9 @@ def _layer_panels(
         for name, values_TH in layer.gates.items():
             low_T, high_T = np.quantile(values_TH, BAND, axis=1)
             colour = _GATE_COLOURS[name]
-            axes.fill_between(pts_T, low_T, high_T, color=colour, alpha=0.15, linewidth=0)
+            axes.fill_between(pts_T, low_T, high_T, color=colour, alpha=0.12, linewidth=0)
+            for edge_T in (low_T, high_T):
+                axes.plot(pts_T, edge_T, color=colour, alpha=0.6, linewidth=0.5)
             axes.plot(pts_T, values_TH.mean(axis=1), color=colour, linewidth=1.2, label=name)
         axes.set_ylim(-0.03, 1.03)
         axes.set_ylabel(f"gates,\nlayer {number}", fontsize=8)

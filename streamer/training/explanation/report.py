@@ -93,9 +93,6 @@ def _importance_lines(importance: Importance, plan: Plan) -> Iterator[str]:
         else f"shuffled within each video by blocks of {permuting.block_frames} frames"
     )
     yield from ("", "## Importance of features", "")
-    if not importance.scores:
-        yield "The truth says nothing of these videos that could be right or wrong."
-        return
     yield (
         f"What each score loses if a group's features are {how}: mean ± standard deviation over "
         f"{permuting.num_repeats} repeats, seed {permuting.seed}. Outputs of single frames, "
@@ -149,6 +146,7 @@ def _said(look: Look, bundle: Bundle) -> str:
 
 
 def _gate_lines(explanation: Explanation) -> Iterator[str]:
+    yield from ("", "## Gates", "")
     yield (
         f"Over all frames and units. Shut: below {SATURATED[0]:g}; open: above {SATURATED[1]:g} "
         "(Karpathy et al., 2015). The pictures show the mean over units, and the band between "

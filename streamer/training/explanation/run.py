@@ -69,7 +69,8 @@ def check_plan(config: ModelConfig, plan: Plan) -> None:
             f"bundle {config.name}: expected a model of phases, actions or values to explain, "
             f"found one of {found}"
         )
-    check_number(config.feature_dim, plan.num_groups)
+    if config.head == "frames":
+        check_number(config.feature_dim, plan.num_groups)
 
 
 def labels_of(config: ModelConfig, videos: Path) -> Labels:
@@ -116,6 +117,9 @@ def explain(
             plan.permuting,
             progress=lambda group: progress(f"importance of features {group.name}"),
         )
+        if not importance.scores:
+            importance = None
+            left_out.append("Importance: no phase is known in these videos, and no action holds.")
     else:
         left_out.append(
             f"Importance: the head {config.head} is not judged by its frames; it needs the head "
