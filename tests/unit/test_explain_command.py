@@ -130,19 +130,15 @@ def test_a_ctc_is_shown_with_its_blank(tmp_path):
     assert (tmp_path / "out" / "video-1.png").stat().st_size > 10_000
 
 
-def test_truth_that_says_nothing_gives_no_importance(tmp_path):
+def test_truth_that_says_nothing_is_refused(tmp_path):
     example = told_example(0, num_frames=60)
     videos = write_videos(tmp_path, [example])
     # A label that ends before the next frame comes is true of no frame.
     videos.write_text("video,start,end,label,kind\n0.npy,2.01,2.09,lamp,action\n")
     bundle = told_bundle(tmp_path / "bundle", make_network(told_config()))
     options = ["--groups", 2, "--shuffle", "blocks", "--block-seconds", 1]
-    done = run("--bundle", bundle.path, "--videos", videos, "--out", tmp_path / "out", *options)
-    assert done.exit_code == 0
-    report = report_of(tmp_path / "out")
-    assert report["importance"] is None
-    assert "no phase is known" in report["left_out"][0]
-    assert not (tmp_path / "out" / "importance.png").exists()
+    with pytest.raises(ConfigError, match=r"expected frames of a known phase .* found none"):
+        run("--bundle", bundle.path, "--videos", videos, "--out", tmp_path / "out", *options)
 
 
 def test_two_directions_have_importance_and_no_gates(tmp_path, videos):

@@ -160,19 +160,19 @@ def test_features_of_one_origin_are_one_group():
     origins = random.normal(size=(200, 3))
     signs = np.where(np.arange(12) % 2, 1.0, -1.0)
     mixed = origins[:, np.arange(12) % 3] * signs + 0.1 * random.normal(size=(200, 12))
-    constant = np.full((200, 1), 3.0)
+    constant = np.full((200, 2), 3.0)
     groups = correlated_groups(np.hstack([mixed, constant]).astype(np.float16), 4)
     assert [group.columns for group in groups] == [
-        (0, 3, 6, 9), (1, 4, 7, 10), (2, 5, 8, 11), (12,),
+        (0, 3, 6, 9), (1, 4, 7, 10), (2, 5, 8, 11), (12, 13),
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize("number", [1, 2, 7, 30])
-def test_clusters_are_those_of_average_linkage(number):
+def test_clusters_are_those_of_complete_linkage(number):
     random = np.random.default_rng(1)
     drawn = random.normal(size=(50, 6)) @ random.normal(size=(6, 30)) + random.normal(size=(50, 30))
     distances = np.maximum(1 - np.abs(np.corrcoef(drawn.T)), 0)
-    clusters = AgglomerativeClustering(number, metric="precomputed", linkage="average")
+    clusters = AgglomerativeClustering(number, metric="precomputed", linkage="complete")
     labels = clusters.fit_predict(distances)
     expected = {tuple(np.flatnonzero(labels == k).tolist()) for k in range(number)}
     assert {group.columns for group in correlated_groups(drawn, number)} == expected
@@ -244,6 +244,8 @@ def test_who_alone_carries_the_label_has_all_the_importance(trained, permuting):
     assert found.scores["accuracy"] > 0.9
     assert found.scores["action_map"] > 0.9
     noise, phases, lamp = found.groups
+    assert found.together.mean("accuracy") == pytest.approx(phases.mean("accuracy"), abs=0.05)
+    assert found.together.mean("action_map") == pytest.approx(lamp.mean("action_map"), abs=0.05)
     assert phases.mean("accuracy") > 0.4
     assert lamp.mean("action_map") > 0.25
     for group, score in ((noise, "accuracy"), (noise, "action_map"), (lamp, "accuracy")):

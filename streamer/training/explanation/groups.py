@@ -42,10 +42,11 @@ def equal_blocks(feature_dim: int, num_groups: int) -> tuple[Group, ...]:
 
 
 def correlated_groups(features_ND: np.ndarray, num_groups: int) -> tuple[Group, ...]:
-    """Features that go up and down together: average linkage over 1 - |r|.
+    """Features that go up and down together: complete linkage over 1 - |r|, r Pearson's.
 
-    The two nearest clusters are joined until so many are left (Sokal and Michener, 1958); r is
-    Pearson's. A feature that never changes is correlated with none.
+    The two clusters whose farthest features are nearest are joined until so many are left
+    (Sørensen, 1948). Average linkage would leave single features that hardly ever change, and one
+    cluster of all others. Features that never change are alike, and correlated with no other.
 
     Args:
         features_ND: Of all frames.
@@ -66,14 +67,12 @@ def correlated_groups(features_ND: np.ndarray, num_groups: int) -> tuple[Group, 
     for _ in range(feature_dim - num_groups):
         one = int(distances_KK[rows, nearest_K].argmin())
         one, other = sorted((one, int(nearest_K[one])))
-        sizes = len(clusters[one]), len(clusters[other])
-        joined_K = (sizes[0] * distances_KK[one] + sizes[1] * distances_KK[other]) / sum(sizes)
-        joined_K[one] = np.inf
+        joined_K = np.maximum(distances_KK[one], distances_KK[other])
         distances_KK[one], distances_KK[:, one] = joined_K, joined_K
         distances_KK[other], distances_KK[:, other] = np.inf, np.inf
         clusters[one] += clusters[other]
         clusters[other] = []
-        # A mean is no nearer than the nearer of the two: others keep their nearest.
+        # What was joined is no nearer than either of the two: others keep their nearest.
         stale = np.flatnonzero(np.isin(nearest_K, (one, other)) | np.isin(rows, (one, other)))
         nearest_K[stale] = distances_KK[stale].argmin(axis=1)
     left = sorted((sorted(cluster) for cluster in clusters if cluster), key=lambda c: (-len(c), c))
@@ -90,6 +89,7 @@ def _distances(features_ND: np.ndarray) -> np.ndarray:
     norm_D = np.linalg.norm(centred_ND, axis=0)
     centred_ND /= np.where(norm_D > 0, norm_D, 1)
     distances_DD = 1 - np.abs(centred_ND.T @ centred_ND)
+    distances_DD[np.ix_(norm_D == 0, norm_D == 0)] = 0
     np.fill_diagonal(distances_DD, np.inf)
     return np.asarray(distances_DD)
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from streamer.core.errors import ConfigError
+from streamer.training.explanation.groups import Group
 from streamer.training.explanation.shuffling import draw_sources, shuffled
 from streamer.training.fit import predict
 from streamer.training.losses import UNKNOWN
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
 
     from streamer.models.temporal.network import RecurrentNetwork
     from streamer.training.dataset import Example
-    from streamer.training.explanation.groups import Group
     from streamer.training.explanation.shuffling import Shuffle
 
 
@@ -71,11 +72,13 @@ class Importance:
     """What all groups are worth.
 
     Attributes:
-        scores: With all features as they are, by score; empty if the truth says nothing.
+        scores: With all features as they are, by score; at least one.
+        together: Of all features at once. Much more than the groups' sum: they say the same.
         groups: In the order they were given.
     """
 
     scores: Mapping[str, float]
+    together: GroupImportance
     groups: tuple[GroupImportance, ...]
 
 
@@ -97,7 +100,8 @@ def measure_importance(
         progress: Is told of each group before its turn.
 
     Raises:
-        ConfigError: There are too few videos or blocks to shuffle.
+        ConfigError: There are too few videos or blocks to shuffle, or the truth says nothing that
+            could be right or wrong.
     """
     random = np.random.default_rng(permuting.seed)
     ways = [
@@ -108,8 +112,14 @@ def measure_importance(
     ]
     num_phases = len(network.config.phases)
     scores = frame_scores(predict(network, examples), examples, num_phases=num_phases)
+    if not scores:
+        raise ConfigError(
+            "importance: expected frames of a known phase or with an action, found none; "
+            "label the videos"
+        )
+    everything = Group("all together", tuple(range(network.config.feature_dim)))
     found = []
-    for group in groups if scores else ():
+    for group in (everything, *groups):
         progress(group)
         repeats = []
         for way in ways:
@@ -125,7 +135,7 @@ def measure_importance(
             for name, score in scores.items()
         }
         found.append(GroupImportance(group, drops))
-    return Importance(scores, tuple(found))
+    return Importance(scores, found[0], tuple(found[1:]))
 
 
 def frame_scores(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from streamer.models.bundle import Bundle
     from streamer.training.annotations import Labels
-    from streamer.training.explanation.importance import Importance
+    from streamer.training.explanation.importance import GroupImportance, Importance
     from streamer.training.explanation.look import Look
     from streamer.training.explanation.run import Explanation, Plan
 
@@ -102,9 +102,11 @@ def _importance_lines(importance: Importance, plan: Plan) -> Iterator[str]:
     yield "| features | number | " + " | ".join(SCORES[score] for score in importance.scores) + " |"
     yield "|---|---:|" + "---:|" * len(importance.scores)
     whole = " | ".join(f"{score:.3f}" for score in importance.scores.values())
-    yield f"| all as they are: the score | {sum(_sizes(importance))} | {whole} |"
+    size = len(importance.together.group.columns)
+    yield f"| none of them: the score itself | {size} | {whole} |"
     first = next(iter(importance.scores))
-    for found in sorted(importance.groups, key=lambda found: -found.mean(first)):
+    ranked = sorted(importance.groups, key=lambda found: -found.mean(first))
+    for found in (importance.together, *ranked):
         cells = []
         for score in importance.scores:
             spread = found.deviation(score)
@@ -114,13 +116,10 @@ def _importance_lines(importance: Importance, plan: Plan) -> Iterator[str]:
     yield ""
     yield (
         "Breiman (2001); Fisher, Rudin and Dominici (2019). It says what this model uses, not "
-        "what could be learnt: groups that say the same cover for each other."
+        "what could be learnt. Groups that say the same cover for each other: then all together "
+        "are worth much more than the sum, and fewer groups (`--groups`) tell more."
     )
     yield from ("", "![importance](importance.png)")
-
-
-def _sizes(importance: Importance) -> list[int]:
-    return [len(found.group.columns) for found in importance.groups]
 
 
 def _weights_lines(explanation: Explanation, bundle: Bundle) -> Iterator[str]:
@@ -183,7 +182,8 @@ def _json(explanation: Explanation, bundle: Bundle, plan: Plan, origin: str) -> 
             "repeats": permuting.num_repeats,
             "seed": permuting.seed,
             "scores": explanation.importance.scores,
-            "groups": _groups(explanation.importance),
+            "together": _group(explanation.importance.together),
+            "groups": [_group(found) for found in explanation.importance.groups],
         },
         "videos": [
             _video(look, bundle, number) for number, look in enumerate(explanation.looks, start=1)
@@ -192,22 +192,19 @@ def _json(explanation: Explanation, bundle: Bundle, plan: Plan, origin: str) -> 
     return msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n"
 
 
-def _groups(importance: Importance) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": found.group.name,
-            "columns": found.group.columns,
-            "drop": {
-                score: {
-                    "mean": found.mean(score),
-                    "standard_deviation": found.deviation(score),
-                    "repeats": drops_R.tolist(),
-                }
-                for score, drops_R in found.drops.items()
-            },
-        }
-        for found in importance.groups
-    ]
+def _group(found: GroupImportance) -> dict[str, Any]:
+    return {
+        "name": found.group.name,
+        "columns": found.group.columns,
+        "drop": {
+            score: {
+                "mean": found.mean(score),
+                "standard_deviation": found.deviation(score),
+                "repeats": drops_R.tolist(),
+            }
+            for score, drops_R in found.drops.items()
+        },
+    }
 
 
 def _video(look: Look, bundle: Bundle, number: int) -> dict[str, Any]:

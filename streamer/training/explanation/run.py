@@ -117,9 +117,6 @@ def explain(
             plan.permuting,
             progress=lambda group: progress(f"importance of features {group.name}"),
         )
-        if not importance.scores:
-            importance = None
-            left_out.append("Importance: no phase is known in these videos, and no action holds.")
     else:
         left_out.append(
             f"Importance: the head {config.head} is not judged by its frames; it needs the head "
