@@ -41,19 +41,22 @@ _GATE_COLOURS = {
 
 def plot_importance(path: Path, importance: Importance) -> None:
     """Drop of each score by group, mean and standard deviation over repeats, as a PNG."""
-    rows = (importance.together, *importance.groups)
-    names = [found.group.name for found in rows]
+    names = [found.group.name for found in importance.groups]
     figure = Figure(
         figsize=(2 + 4.5 * len(importance.scores), 1.2 + 0.28 * len(names)), layout="constrained"
     )
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(importance.scores), squeeze=False, sharey=True)[0]
     for axes, (score, baseline) in zip(panels, importance.scores.items(), strict=True):
-        means = [found.mean(score) for found in rows]
-        spreads = np.nan_to_num([found.deviation(score) for found in rows])
+        means = [found.mean(score) for found in importance.groups]
+        spreads = np.nan_to_num([found.deviation(score) for found in importance.groups])
         axes.barh(range(len(names)), means, xerr=spreads, color="tab:blue", ecolor="0.3")
         axes.axvline(0, color="0.3", linewidth=0.8)
-        axes.set(xlabel=f"drop of {SCORES[score]} (with all features: {baseline:.3f})")
+        # All together are worth so much more that a bar of theirs would hide the others.
+        together = importance.together.mean(score)
+        axes.set(
+            xlabel=f"drop of {SCORES[score]}\n(score {baseline:.3f}; all together: {together:.3f})"
+        )
         axes.grid(axis="x", color="0.9")
         axes.set_axisbelow(True)
     panels[0].set_yticks(range(len(names)), names, fontsize=8)
