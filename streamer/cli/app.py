@@ -10,6 +10,7 @@ from streamer.cli.dataset import dataset_app
 from streamer.cli.doctor import doctor
 from streamer.cli.eval import evaluate
 from streamer.cli.events import events_app
+from streamer.cli.explain import explain
 from streamer.cli.export import export
 from streamer.cli.fit import fit
 from streamer.cli.models import models_app
@@ -31,6 +32,7 @@ app.command("worker", context_settings={"allow_extra_args": True, "ignore_unknow
 )
 app.command("fit")(fit)
 app.command("eval")(evaluate)
+app.command("explain")(explain)
 app.command("export")(export)
 app.command("doctor")(doctor)
 app.add_typer(dataset_app, name="dataset")

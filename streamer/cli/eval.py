@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from streamer.core.errors import ConfigError, ModelError
+from streamer.cli.labelled import check_part, load_labelled, need_matplotlib
+from streamer.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from streamer.models.bundle import Bundle
-    from streamer.models.encoders.encoder import Encoder
-
-_PARTS = ("all", "train", "validation", "test")
 
 
 def evaluate(
@@ -45,19 +43,12 @@ def evaluate(
     ),
 ) -> None:
     """Run videos as they would be served, compare with what is true, and write a report."""
-    if split not in _PARTS:
-        raise ConfigError(f"--split: expected one of {', '.join(_PARTS)}, found {split!r}")
-    _need_matplotlib()
-    from streamer.cli.progress import clip_progress
+    check_part(split)
+    need_matplotlib("eval")
     from streamer.models.bundle import Bundle
-    from streamer.models.encoders.registry import open_encoder
-    from streamer.runtime.clock import SystemClock
-    from streamer.training.annotations import Labels, Split
+    from streamer.training.annotations import Labels
     from streamer.training.evaluation.report import write_report
     from streamer.training.evaluation.run import Policy, measure_bundle
-    from streamer.training.evaluation.videos import load_videos
-    from streamer.training.external import ExternalEncoder, ExternalTracks, find_feature_set
-    from streamer.training.features import FeatureMaker, TrackMaker
 
     bundles = [Bundle.load(name) for name in bundle]
     config = bundles[0].config
@@ -71,33 +62,16 @@ def evaluate(
         num_resamples=resamples,
     )
     policy.background_of(labels)  # a wrong one is told before anything is computed
-    clock = SystemClock()
-    made_elsewhere = find_feature_set(videos)
-    opened: Encoder
-    maker: TrackMaker
-    if made_elsewhere is None:
-        opened = open_encoder(
-            encoder or config.encoder, preprocess=bundles[0].preprocess, device=device
-        )
-        cache = features or out.parent / "features"
-        maker = FeatureMaker(opened, analysis_fps=config.analysis_fps, cache=cache, clock=clock)
-    else:
-        opened = ExternalEncoder(made_elsewhere)
-        maker = ExternalTracks(made_elsewhere, analysis_fps=config.analysis_fps)
-    try:
-        _check_encoder(bundles[0], opened)
-        with clip_progress() as progress:
-            examples = load_videos(
-                videos,
-                labels=labels,
-                split=None if split == "all" else Split(split),
-                seed=seed,
-                maker=maker,
-                clock=clock,
-                progress=progress,
-            )
-    finally:
-        opened.close()
+    examples = load_labelled(
+        bundles[0],
+        videos,
+        labels=labels,
+        split=split,
+        seed=seed,
+        encoder=encoder,
+        device=device,
+        cache=features or out.parent / "features",
+    )
     results = []
     for one in bundles:
         _say(f"measuring {one.path}")
@@ -116,25 +90,6 @@ def _check_alike(first: Bundle, other: Bundle) -> None:
                 f"eval: expected bundles of one training, found {name} {ours} in {first.path} and "
                 f"{theirs} in {other.path}; evaluate them one by one"
             )
-
-
-def _check_encoder(bundle: Bundle, encoder: Encoder) -> None:
-    config = bundle.config
-    if encoder.encoder_id != config.encoder_id:
-        raise ModelError(
-            f"bundle {config.name} expects encoder {config.encoder} ({config.encoder_id}), "
-            f"found {encoder.name} ({encoder.encoder_id})"
-        )
-
-
-def _need_matplotlib() -> None:
-    try:
-        import matplotlib as mpl
-    except ImportError as error:
-        raise ConfigError(
-            f"eval: needs {error.name}, which can't be imported; pip install 'streamer[cpu,train]'"
-        ) from error
-    del mpl
 
 
 def _say(text: str) -> None:

@@ -99,22 +99,22 @@ def plot_ribbons(
     for axes, index in zip(rows, chosen, strict=True):
         _ribbon(axes, examples[index], said[index], labels)
     names = [*labels.phases, *labels.actions]
-    patches = [Patch(color=_colour(k), label=name) for k, name in enumerate(names)]
+    patches = [Patch(color=label_colour(k), label=name) for k, name in enumerate(names)]
     figure.legend(handles=patches, loc="outside lower center", ncols=min(9, len(names)))
     figure.savefig(path, dpi=110)
 
 
 def _ribbon(axes: Axes, example: Example, said: Said, labels: Labels) -> None:
     names = ["phase, truth", "phase, announced"]
-    _bars(axes, stretches(example.phases_T, example.pts_T), row=0, first_colour=0)
-    _bars(axes, said.phases, row=1, first_colour=0)
+    draw_bars(axes, stretches(example.phases_T, example.pts_T), row=0, first_colour=0)
+    draw_bars(axes, said.phases, row=1, first_colour=0)
     for action, label in enumerate(labels.actions):
         row = 2 + 2 * action
         held_T = np.where(example.actions_TA[:, action] > 0, action, -1)
         announced = [segment for segment in said.actions if segment.label == action]
         first_colour = len(labels.phases)
-        _bars(axes, stretches(held_T, example.pts_T), row=row, first_colour=first_colour)
-        _bars(axes, announced, row=row + 1, first_colour=first_colour)
+        draw_bars(axes, stretches(held_T, example.pts_T), row=row, first_colour=first_colour)
+        draw_bars(axes, announced, row=row + 1, first_colour=first_colour)
         names += [f"{label}, truth", "announced"]
     axes.set_yticks(range(len(names)), names, fontsize=6)
     axes.invert_yaxis()
@@ -123,14 +123,16 @@ def _ribbon(axes: Axes, example: Example, said: Said, labels: Labels) -> None:
     axes.tick_params(axis="x", labelsize=7)
 
 
-def _bars(axes: Axes, segments: Sequence[Stretch], *, row: int, first_colour: int) -> None:
+def draw_bars(axes: Axes, segments: Sequence[Stretch], *, row: int, first_colour: int) -> None:
+    """Segments as bars in a row, in the colours of their labels, counted from the first."""
     for segment in segments:
         axes.broken_barh(
             [(segment.start_seconds, segment.end_seconds - segment.start_seconds)],
             (row - 0.45, 0.9),
-            color=_colour(first_colour + segment.label),
+            color=label_colour(first_colour + segment.label),
         )
 
 
-def _colour(index: int) -> tuple[float, float, float, float]:
+def label_colour(index: int) -> tuple[float, float, float, float]:
+    """The same for a label in all pictures: phases are counted first, then actions."""
     return mpl.colormaps["tab20"](index % 20)

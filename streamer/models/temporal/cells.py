@@ -25,7 +25,7 @@ would hold their own gates open from the start and grow without bound.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,8 @@ from torch.nn import functional
 from streamer.models.config import NUM_GATES
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from streamer.models.config import Architecture, ModelConfig
 
 State = tuple[Tensor, Tensor]
@@ -52,6 +54,26 @@ _MEMORY_GATE: dict[Architecture, tuple[int, float]] = {
 """Which gate decides how much is remembered, and the bias it starts with."""
 
 
+class StepObserver(Protocol):
+    """Is told what happens inside the cells, step by step."""
+
+    def __call__(self, suffix: str, gates: Mapping[str, Tensor], state: State) -> None:
+        """One step of one layer.
+
+        Args:
+            suffix: Which layer and direction: `l0`, `l0_reverse`.
+            gates: What was multiplied with, (B, H) each, from 0 to 1, by the names of
+                `gate_names`.
+            state: After the step, (B, H) each.
+        """
+        ...
+
+
+def gate_names(architecture: Architecture) -> tuple[str, ...]:
+    """What a `StepObserver` is told of: `update` is z, the part of the hidden that is kept."""
+    return ("reset", "update") if architecture == "gru" else ("input", "forget", "output")
+
+
 class RecurrentCells(nn.Module):
     """L layers of one kind of cell, by a loop over time.
 
@@ -67,6 +89,9 @@ class RecurrentCells(nn.Module):
         num_layers: L.
         layer_norm: See the module.
         directions: 2: the layers have weights for the backward direction too, `_reverse`.
+
+    Attributes:
+        observer: Is told of every step, if there is one.
     """
 
     def __init__(
@@ -83,6 +108,7 @@ class RecurrentCells(nn.Module):
         self.architecture = architecture
         self.hidden_dim, self.num_layers = hidden_dim, num_layers
         self.layer_norm, self.directions = layer_norm, directions
+        self.observer: StepObserver | None = None
         bound = hidden_dim**-0.5
         for layer in range(num_layers):
             for suffix in _suffixes(layer, directions):
@@ -155,10 +181,12 @@ class RecurrentCells(nn.Module):
         hiddens, cells = [], []
         for t, projected_BG in enumerate(projected_TBG.unbind(0)):
             recurrent_BG = self._affine(hidden, weights, "hh")
-            hidden, cell = self._step(projected_BG, recurrent_BG, (hidden, cell), weights)
+            gates, (hidden, cell) = self._step(projected_BG, recurrent_BG, (hidden, cell), weights)
             if mask_TB is not None:
                 keep_B1 = mask_TB[t, :, None]
                 hidden, cell = hidden * keep_B1, cell * keep_B1
+            if self.observer is not None:
+                self.observer(suffix, gates, (hidden, cell))
             hiddens.append(hidden)
             cells.append(cell)
         return torch.stack(hiddens), torch.stack(cells)
@@ -175,14 +203,15 @@ class RecurrentCells(nn.Module):
 
     def _step(
         self, projected_BG: Tensor, recurrent_BG: Tensor, state: State, weights: dict[str, Tensor]
-    ) -> State:
+    ) -> tuple[dict[str, Tensor], State]:
         hidden, cell = state
         if self.architecture == "gru":
             reset, update, candidate = projected_BG.chunk(3, dim=1)
             reset_h, update_h, candidate_h = recurrent_BG.chunk(3, dim=1)
-            update = torch.sigmoid(update + update_h)
-            candidate = torch.tanh(candidate + torch.sigmoid(reset + reset_h) * candidate_h)
-            return (1 - update) * candidate + update * hidden, cell
+            reset, update = torch.sigmoid(reset + reset_h), torch.sigmoid(update + update_h)
+            candidate = torch.tanh(candidate + reset * candidate_h)
+            hidden = (1 - update) * candidate + update * hidden
+            return {"reset": reset, "update": update}, (hidden, cell)
         gates_BG = projected_BG + recurrent_BG
         if self.architecture == "lstm_coupled":
             take, candidate, show = gates_BG.chunk(3, dim=1)
@@ -201,7 +230,8 @@ class RecurrentCells(nn.Module):
         if self.layer_norm:
             gain, bias = weights["gain_c"], weights["bias_c"]
             shown = functional.layer_norm(cell, bias.shape, gain, bias, NORM_EPSILON)
-        return torch.sigmoid(show) * torch.tanh(shown), cell
+        show = torch.sigmoid(show)
+        return {"input": take, "forget": keep, "output": show}, (show * torch.tanh(shown), cell)
 
 
 def make_cells(config: ModelConfig) -> nn.LSTM | nn.GRU | RecurrentCells:
@@ -224,6 +254,25 @@ def make_cells(config: ModelConfig) -> nn.LSTM | nn.GRU | RecurrentCells:
         )
     bias_memory_gates(cells, config)
     return cells
+
+
+def as_loop(cells: nn.LSTM | nn.GRU | RecurrentCells, config: ModelConfig) -> RecurrentCells:
+    """The same layers, with copies of the weights, by the loop over time: it can be observed.
+
+    Args:
+        cells: Of a network of this configuration.
+        config: Its configuration.
+    """
+    loop = RecurrentCells(
+        config.architecture,
+        config.projection_dim,
+        config.hidden_dim,
+        config.num_layers,
+        layer_norm=config.layer_norm,
+        directions=config.directions,
+    )
+    loop.load_state_dict(cells.state_dict())
+    return loop
 
 
 def bias_memory_gates(cells: nn.Module, config: ModelConfig) -> None:

@@ -1,0 +1,99 @@
+"""`streamer explain`: what a bundle looks at, and what goes on inside it."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+
+import typer
+
+from streamer.cli.labelled import check_part, load_labelled, need_matplotlib
+
+
+class GroupBy(StrEnum):
+    """How features are grouped."""
+
+    BLOCKS = "blocks"
+    CORRELATION = "correlation"
+
+
+class ShuffleBy(StrEnum):
+    """Names of `streamer.training.explanation.shuffling.Shuffle`."""
+
+    VIDEOS = "videos"
+    BLOCKS = "blocks"
+
+
+def explain(
+    bundle: str = typer.Option(..., help="A shipped bundle's name, or a folder."),
+    videos: Path = typer.Option(
+        ..., help="Own videos: a CSV file with the columns video,start,end,label[,kind]."
+    ),
+    out: Path = typer.Option(..., help="Folder of the report."),
+    split: str = typer.Option(
+        "all", help="all, or the part that `fit` made of them: train, validation, test."
+    ),
+    seed: int = typer.Option(1, min=0, help="Of the split, as given to `fit`, and the shuffling."),
+    groups: int = typer.Option(16, min=1, help="How many groups of features."),
+    group_by: GroupBy = typer.Option(
+        GroupBy.BLOCKS, help="Neighbours in the feature vector, or what is correlated."
+    ),
+    shuffle: ShuffleBy = typer.Option(
+        ShuffleBy.VIDEOS,
+        help="A group's features are taken from another video, or from other blocks of the same.",
+    ),
+    block_seconds: float = typer.Option(
+        5.0, min=0.001, help="Length of a block, for --shuffle blocks."
+    ),
+    repeats: int = typer.Option(5, min=1, help="How often each group is shuffled."),
+    show: list[str] = typer.Option(
+        [], help="Name of a video to draw; may be repeated. Default: 4, evenly spread."
+    ),
+    encoder: str | None = typer.Option(None, help="Default: the bundle's."),
+    device: str | None = typer.Option(None, help="Where the encoder runs."),
+    features: Path | None = typer.Option(
+        None, help="Cache of features. Default: `features` beside the folder of the report."
+    ),
+) -> None:
+    """Say which features a model uses, and draw what its gates, cells and attention do."""
+    check_part(split)
+    need_matplotlib("explain")
+    from streamer.models.bundle import Bundle
+    from streamer.training.explanation.importance import Permuting
+    from streamer.training.explanation.report import write_report
+    from streamer.training.explanation.run import Plan, check_plan, labels_of
+    from streamer.training.explanation.run import explain as explain_bundle
+
+    loaded = Bundle.load(bundle)
+    plan = Plan(
+        num_groups=groups,
+        group_by=group_by.value,
+        permuting=Permuting(
+            shuffle=shuffle.value,
+            block_frames=max(1, round(block_seconds * loaded.config.analysis_fps)),
+            num_repeats=repeats,
+            seed=seed,
+        ),
+        show=tuple(show),
+    )
+    check_plan(loaded.config, plan)  # told before anything is computed
+    labels = labels_of(loaded.config, videos)
+    examples = load_labelled(
+        loaded,
+        videos,
+        labels=labels,
+        split=split,
+        seed=seed,
+        encoder=encoder,
+        device=device,
+        cache=features or out.parent / "features",
+    )
+    found = explain_bundle(
+        loaded, examples, plan, progress=lambda line: print(line, file=sys.stderr)
+    )
+    part = videos.name if split == "all" else f"{videos.name}, part {split} (seed {seed})"
+    frames = sum(map(len, examples))
+    origin = f"{part}: {len(examples)} videos, {frames} analysed frames"
+    write_report(out, found, bundle=loaded, labels=labels, plan=plan, origin=origin)
+    print(out / "report.md")
