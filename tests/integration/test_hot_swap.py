@@ -150,7 +150,7 @@ def test_a_worker_killed_in_the_middle_of_a_swap_ends_the_same_way(make_farm, tm
         temporal._process.kill()
         temporal._process.wait()
         (temporal,) = farm.start("temporal", **KEPT)
-        farm.wait_for(partial(all_seen_by, farm, bundle, num=1))
+        farm.wait_for(partial(all_seen_by, farm, bundle))
     stop(farm)
     assert_changes(farm, *history)
     assert_log_is_the_fold(farm, *history)
