@@ -251,9 +251,9 @@ class IngestService:
         if changes.gained or lost:
             num_held = len(self._shares.held)
             self._observer.observe(LeasesChanged("streams", len(changes.gained), lost, num_held))
-        new = held - surplus - self._watched.keys()
-        if new:
+        if changes.gained:
             self._reconcile()  # who had one before may have ended it just before letting go
+        new = held - surplus - self._watched.keys()
         for stream_id in new & self._desired.keys():
             self._start(stream_id, self._desired[stream_id])
         for stream_id in new & self._removed.keys():
@@ -276,6 +276,8 @@ class IngestService:
             if self._unusable.get(stream_id) != source:
                 self._unusable[stream_id] = source
                 self._observer.observe(InputRefused(stream_id, "source", str(error)))
+            if stream_id in self._removed:  # it never began
+                self._conclude(stream_id, self._removed[stream_id])
             return
         camera = self._camera(spec)
         if stream_id in self._removed:

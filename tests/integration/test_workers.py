@@ -198,6 +198,23 @@ def test_an_encoder_that_was_blocked_meanwhile_still_hears_of_an_end(farm):
     time.sleep(LINGER_SECONDS + 1)  # the time it would look for the stream after its removal
     encoder._process.send_signal(signal.SIGCONT)
     farm.wait_for(lambda: _states(farm, "cam")[-1:] == ["ended"])
+    assert _states(farm, "cam") == ["connecting", "live", "ended"]
+
+
+def test_a_source_that_nobody_can_read_costs_nothing_and_can_be_removed(farm):
+    """It is told once, and not looked at again at every turn."""
+    farm.want("cam=synthetic:workcell?fps=10")
+    farm.registry.put("odd", b'{"no": "source"}')
+    ingest, *_ = farm.start("ingest", "encoder", "temporal")
+    farm.wait_for(lambda: "live" in _states(farm, "cam"))
+    looks = farm.client.info("commandstats")["cmdstat_hgetall"]["calls"]
+    begun = samples(ingest)[("streamer_frames_total", "analysed")]
+    farm.wait_for(lambda: samples(ingest)[("streamer_frames_total", "analysed")] >= begun + 30)
+    # Three seconds; each of three workers looks once or twice a second.
+    assert farm.client.info("commandstats")["cmdstat_hgetall"]["calls"] - looks < 60
+    farm.registry.remove("odd")
+    farm.wait_for(lambda: set(farm.registry.read()[0]) == {"cam"})
+    assert farm.registry.read()[1] == {}
 
 
 def test_a_file_that_was_read_is_not_read_again_by_a_successor(farm, tmp_path):
