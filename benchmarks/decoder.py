@@ -99,12 +99,9 @@ def _fps(video: Video) -> float:
     return float(1 / (video.example.pts_T[1] - video.example.pts_T[0]))
 
 
-def decode_split(held_out: list[Video], others: list[Video]) -> dict[str, list[np.ndarray]]:
-    """Labels of each held-out video by each method, all fitted on the others."""
-    examples, logits = [v.example for v in others], [v.logits_TP for v in others]
-    num_phases, fps = logits[0].shape[1], _fps(others[0])
-    temperature, _ = fit_temperatures(examples, logits, num_phases=num_phases)
-    plain = DecoderConfig(
+def plain_decoder(num_phases: int, *, temperature: float) -> DecoderConfig:
+    """One that neither smooths nor waits: what a filter is added to."""
+    return DecoderConfig(
         phase_temperature=temperature,
         action_temperature=1.0,
         smoothing_seconds=0.0,
@@ -113,6 +110,14 @@ def decode_split(held_out: list[Video], others: list[Video]) -> dict[str, list[n
         min_on_seconds_C=(0.0,) * num_phases,
         min_off_seconds_C=(0.0,) * num_phases,
     )
+
+
+def decode_split(held_out: list[Video], others: list[Video]) -> dict[str, list[np.ndarray]]:
+    """Labels of each held-out video by each method, all fitted on the others."""
+    examples, logits = [v.example for v in others], [v.logits_TP for v in others]
+    num_phases, fps = logits[0].shape[1], _fps(others[0])
+    temperature, _ = fit_temperatures(examples, logits, num_phases=num_phases)
+    plain = plain_decoder(num_phases, temperature=temperature)
     chain = fit_chain(examples, num_phases=num_phases)
     found, _ = search_filter(
         chain, plain, examples, logits, analysis_fps=fps, max_lag_frames=MAX_LAG_FRAMES

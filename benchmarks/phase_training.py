@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 import torch
 
-from benchmarks.decoder import MAX_LAG_FRAMES, OVERLAPS, Video, measure, read
+from benchmarks.decoder import MAX_LAG_FRAMES, OVERLAPS, Video, measure, plain_decoder, read
 from streamer.models.bundle import DecoderConfig, GapConfig, ModelConfig
 from streamer.models.temporal.network import RecurrentNetwork
 from streamer.training.annotations import Labels
@@ -146,15 +146,7 @@ def fitted_decoder(videos: list[Video], logits: list[np.ndarray], *, fps: float)
     """On outputs of networks that had not seen the video."""
     examples, num_phases = [v.example for v in videos], logits[0].shape[1]
     temperature, _ = fit_temperatures(examples, logits, num_phases=num_phases)
-    plain = DecoderConfig(
-        phase_temperature=temperature,
-        action_temperature=1.0,
-        smoothing_seconds=0.0,
-        enter_C=(0.5,) * num_phases,
-        exit_C=(0.5,) * num_phases,
-        min_on_seconds_C=(0.0,) * num_phases,
-        min_off_seconds_C=(0.0,) * num_phases,
-    )
+    plain = plain_decoder(num_phases, temperature=temperature)
     chain = fit_chain(examples, num_phases=num_phases)
     found, _ = search_filter(
         chain, plain, examples, logits, analysis_fps=fps, max_lag_frames=MAX_LAG_FRAMES
