@@ -14,6 +14,7 @@ from streamer.core.errors import ConfigError
 if TYPE_CHECKING:
     from streamer.models.bundle import Bundle
     from streamer.models.encoders.encoder import Encoder
+    from streamer.training.features import TrackMaker
     from streamer.training.fit import Check
 
 
@@ -75,10 +76,16 @@ def fit(
     if sum(given is not None for given in (synthetic, videos, self_supervised)) != 1:
         raise ConfigError("fit: expected one of --synthetic, --videos and --self-supervised")
     _need_training_packages()
+    from streamer.training.run import Shape
+
+    shape = Shape(
+        architecture=cell.value, hidden_dim=hidden, num_layers=layers, layer_norm=layer_norm
+    )
     if self_supervised is not None:
         from streamer.cli.fit_camera import fit_camera
-        from streamer.training.run import Shape
 
+        if teacher is not None or assignments:
+            raise ConfigError("fit: expected neither --teacher nor --set with --self-supervised")
         _show(
             fit_camera(
                 out,
@@ -88,7 +95,7 @@ def fit(
                 encoder=encoder,
                 analysis_fps=analysis_fps,
                 name=name,
-                shape=Shape(hidden_dim=hidden, num_layers=layers),
+                shape=shape,
                 updates=updates,
                 seed=seed,
             )
@@ -96,32 +103,16 @@ def fit(
         return
     from streamer.cli.progress import clip_progress
     from streamer.models.bundle import Bundle
-    from streamer.models.encoders.registry import DEFAULT_NAME, open_encoder
     from streamer.runtime.clock import SystemClock
-    from streamer.training.external import ExternalEncoder, ExternalTracks, find_feature_set
-    from streamer.training.features import FeatureMaker, TrackMaker
     from streamer.training.recipe import make_recipe
-    from streamer.training.run import Shape, make_config, train_bundle
+    from streamer.training.run import make_config, train_bundle
     from streamer.training.synthetic_dataset import synthetic_dataset
     from streamer.training.video_dataset import video_dataset
 
     clock = SystemClock()
-    made_elsewhere = None if videos is None else find_feature_set(videos)
-    maker: TrackMaker
-    opened: Encoder
-    if made_elsewhere is None:
-        opened = open_encoder(encoder)
-        cache = features or out.parent / "features"
-        maker = FeatureMaker(opened, analysis_fps=analysis_fps, cache=cache, clock=clock)
-    elif encoder != DEFAULT_NAME:
-        raise ConfigError(
-            f"fit: {videos} names features made elsewhere, so no encoder is needed; "
-            f"leave out --encoder {encoder}"
-        )
-    else:
-        opened = ExternalEncoder(made_elsewhere)
-        analysis_fps = min(analysis_fps, made_elsewhere.fps)
-        maker = ExternalTracks(made_elsewhere, analysis_fps=analysis_fps)
+    opened, maker, analysis_fps = _features_of(
+        videos, encoder, analysis_fps=analysis_fps, cache=features or out.parent / "features"
+    )
     with clip_progress() as progress:
         if videos is not None:
             origin = videos.stem
@@ -136,9 +127,6 @@ def fit(
                 clock=clock,
                 progress=progress,
             )
-    shape = Shape(
-        architecture=cell.value, hidden_dim=hidden, num_layers=layers, layer_norm=layer_norm
-    )
     config = make_config(
         dataset, shape, name=name or origin, encoder=opened, analysis_fps=analysis_fps
     )
@@ -152,6 +140,30 @@ def fit(
         teacher=None if teacher is None else Bundle.load(teacher),
     )
     _show(bundle)
+
+
+def _features_of(
+    videos: Path | None, encoder: str, *, analysis_fps: float, cache: Path
+) -> tuple[Encoder, TrackMaker, float]:
+    """The encoder, what gives the features of clips, and how many per second there can be."""
+    from streamer.models.encoders.registry import DEFAULT_NAME, open_encoder
+    from streamer.runtime.clock import SystemClock
+    from streamer.training.external import ExternalEncoder, ExternalTracks, find_feature_set
+    from streamer.training.features import FeatureMaker
+
+    made_elsewhere = None if videos is None else find_feature_set(videos)
+    if made_elsewhere is None:
+        opened = open_encoder(encoder)
+        maker = FeatureMaker(opened, analysis_fps=analysis_fps, cache=cache, clock=SystemClock())
+        return opened, maker, analysis_fps
+    if encoder != DEFAULT_NAME:
+        raise ConfigError(
+            f"fit: {videos} names features made elsewhere, so no encoder is needed; "
+            f"leave out --encoder {encoder}"
+        )
+    analysis_fps = min(analysis_fps, made_elsewhere.fps)
+    tracks = ExternalTracks(made_elsewhere, analysis_fps=analysis_fps)
+    return ExternalEncoder(made_elsewhere), tracks, analysis_fps
 
 
 def _show(bundle: Bundle) -> None:

@@ -22,7 +22,7 @@ def fit(*arguments: str):
 def test_a_camera_is_learnt_and_watched(tmp_path):
     result = fit(
         *("--self-supervised", f"door={SCENE}", "--minutes", "10.5", "--analysis-fps", "1"),
-        *("--updates", "20", "--hidden", "24", "--out", str(tmp_path / "run")),
+        *("--updates", "20", "--hidden", "24", "--cell", "gru", "--out", str(tmp_path / "run")),
     )
     assert result.exit_code == 0, result.exception
     assert "recording door: 10.5 minutes" in result.stderr
@@ -30,6 +30,7 @@ def test_a_camera_is_learnt_and_watched(tmp_path):
     assert "## False alarms" in result.stdout
     bundle = Bundle.load(tmp_path / "run" / "bundle")
     assert bundle.config.name == "door"
+    assert bundle.config.architecture == "gru"
     assert bundle.config.num_classes == 0
     with Pipeline(f"{SCENE}&seconds=40", bundle=bundle.path) as pipeline:
         events = list(pipeline)
@@ -49,6 +50,7 @@ def test_a_camera_is_learnt_and_watched(tmp_path):
         ([f"{SCENE}&seconds=3"], ConfigError, r"at least 10.3 minutes.*found 0.0"),
         (["synthetic:nowhere"], ConfigError, "no such scene"),
         (["missing.mp4"], SourceError, "missing.mp4"),
+        ([SCENE, "--set", "noise=1"], ConfigError, "expected neither --teacher nor --set"),
         ([SCENE, "--videos", "labels.csv"], ConfigError, "expected one of --synthetic"),
     ],
 )
