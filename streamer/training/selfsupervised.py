@@ -84,7 +84,8 @@ def make_anomaly_config(
     """The configuration of a model that knows no labels, only what is normal."""
     return ModelConfig(
         name=name,
-        architecture="lstm",
+        architecture=shape.architecture,
+        layer_norm=shape.layer_norm,
         feature_dim=encoder.feature_dim,
         projection_dim=shape.projection_dim,
         hidden_dim=shape.hidden_dim,
