@@ -14,7 +14,8 @@ from streamer.core.errors import ConfigError, StreamerError, TransportError
 from streamer.transport.connection import connect_to_read
 from streamer.transport.keys import Keys
 from streamer.transport.registry import agree
-from workers.gateway.app import HEARTBEAT_SECONDS, build_app
+from workers.gateway.app import build_app
+from workers.gateway.context import HEARTBEAT_SECONDS, Context
 from workers.gateway.feed import Feed
 
 if TYPE_CHECKING:
@@ -135,14 +136,15 @@ class GatewayService:
             await asyncio.to_thread(agree, client, keys=self._keys)
             self._feed = Feed(reader, metrics=self._metrics)
             await self._feed.start()
-            app = build_app(
-                self._feed,
-                client,
+            context = Context(
+                feed=self._feed,
+                client=client,
+                keys=self._keys,
                 metrics=self._metrics,
                 heartbeat_seconds=self._heartbeat_seconds,
             )
             config = uvicorn.Config(
-                app,
+                build_app(context),
                 log_config=None,
                 access_log=False,
                 server_header=False,

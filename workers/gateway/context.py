@@ -1,0 +1,34 @@
+"""What the routes work with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import redis
+
+    from streamer.transport.keys import Keys
+    from workers.gateway.feed import Feed
+    from workers.gateway.metrics import GatewayMetrics
+
+HEARTBEAT_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """Made once, shared by all requests.
+
+    Attributes:
+        feed: The shared reader of the event log, started.
+        client: A connection, for many threads.
+        keys: Names of the install's keys.
+        metrics: Counts.
+        heartbeat_seconds: Longest silence of an event stream.
+    """
+
+    feed: Feed
+    client: redis.Redis
+    keys: Keys
+    metrics: GatewayMetrics
+    heartbeat_seconds: float = HEARTBEAT_SECONDS
