@@ -7,8 +7,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-# Debian packages for tests: the RTSP server that plays the camera, and Redis beside Valkey.
-TEST_PACKAGES := redis-server gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
+# Debian packages for tests: the RTSP server that plays the camera, Redis beside Valkey, a browser.
+TEST_PACKAGES := chromium redis-server gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
 	gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav python3-gi
 
 .PHONY: help
@@ -95,7 +95,7 @@ venv-package:
 .PHONY: test-packages
 test-packages:
 	@if /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0")' 2>/dev/null \
-		&& command -v redis-server >/dev/null; then :; \
+		&& command -v redis-server >/dev/null && command -v chromium >/dev/null; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
 			apt-get -qq install -y --no-install-recommends $(TEST_PACKAGES) >/dev/null; \
