@@ -20,11 +20,15 @@ from pydantic_settings import (
 from streamer.core.config import Settings
 from streamer.core.errors import ConfigError
 from streamer.sources.credentials import CREDENTIALS_VARIABLE_PREFIX, redact
+from streamer.transport.tokens import CLIENT_TOKEN_VARIABLE, RUN_TOKEN_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 DEFAULT_FILE = Path("streamer.toml")
+
+TOKEN_VARIABLES = {CLIENT_TOKEN_VARIABLE, RUN_TOKEN_VARIABLE}
+"""No settings: these are printed nowhere."""
 
 
 def load_settings(
@@ -74,7 +78,8 @@ def _check_environment() -> None:
     known = {f"STREAMER_{key.replace('.', '__')}".upper() for key in known_keys()}
     sections = {name.partition("__")[0] for name in known}
     for name in os.environ:
-        ours = name.startswith("STREAMER_") and not name.startswith(CREDENTIALS_VARIABLE_PREFIX)
+        ours = name.startswith("STREAMER_") and name not in TOKEN_VARIABLES
+        ours = ours and not name.startswith(CREDENTIALS_VARIABLE_PREFIX)
         if ours and name.upper() not in known | sections:
             raise ConfigError(
                 f"config: unknown variable {name}{_near(name.upper(), sorted(known))}"

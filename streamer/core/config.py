@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+SourceKind = Literal["rtsp", "http", "hls", "synthetic", "device", "file"]
+"""What a source is. `hls` is `http` whose playlist may name further addresses."""
 
 
 class _Section(BaseModel):
@@ -94,6 +98,41 @@ class GatewaySettings(_Section):
 
     host: str = Field("127.0.0.1", description="Address to bind.")
     port: int = Field(8080, ge=0, le=65535, description="Port; 0: a free one.")
+    host_names: tuple[str, ...] = Field(
+        (),
+        description="Names by which clients call it, as in the Host header; none: on a loopback "
+        "address only loopback names, elsewhere any.",
+    )
+    tls_certificate: str | None = Field(
+        None, description="PEM file with the certificate and its chain; None: no TLS."
+    )
+    tls_key: str | None = Field(None, description="PEM file with the certificate's private key.")
+    requests_per_minute: int = Field(1_200, ge=1, description="Of one token; beyond it: 429.")
+    failures_per_minute: int = Field(
+        60, ge=1, description="Requests without a valid token, of one address; beyond it: 429."
+    )
+    connections_per_token: int = Field(
+        256, ge=1, description="Open event streams and video previews of one token."
+    )
+    max_body_bytes: int = Field(65_536, ge=1_024, description="Of a request; beyond it: 413.")
+    max_header_bytes: int = Field(
+        16_384, ge=1_024, description="Of a request, with its first line; beyond it: 431."
+    )
+    allow_sources: tuple[SourceKind, ...] = Field(
+        ("rtsp", "http"), description="Kinds of sources that may be added over HTTP."
+    )
+    allow_networks: tuple[str, ...] = Field(
+        ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"),
+        description="Where sources added over HTTP may be. Loopback has to be listed; link-local "
+        "and metadata addresses are never allowed.",
+    )
+
+    @field_validator("allow_networks")
+    @classmethod
+    def _are_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        for network in networks:
+            ip_network(network)
+        return networks
 
 
 class MetricsSettings(_Section):

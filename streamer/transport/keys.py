@@ -42,6 +42,11 @@ class Keys:
         """String: the model that all temporal workers are to run."""
         return "streamer:model"
 
+    @property
+    def tokens(self) -> str:
+        """Hash: name → access token of the gateways, hashed."""
+        return "streamer:tokens"
+
     def members(self, role: str) -> str:
         """Sorted set: live workers of a role."""
         return f"streamer:members:{role}"

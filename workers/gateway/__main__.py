@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 from typing import TYPE_CHECKING
 
+from streamer.transport.tokens import RUN_TOKEN_VARIABLE
 from workers.gateway.metrics import GatewayMetrics
 from workers.gateway.server import GatewayService
 from workers.main import main
@@ -29,7 +31,9 @@ def build(settings: Settings, _: Observer, registry: CollectorRegistry) -> Gatew
     logging.getLogger("uvicorn.error").addFilter(_is_news)
     # It warns of every write to a client that has just gone.
     logging.getLogger("asyncio").setLevel(logging.ERROR)
-    return GatewayService(settings, GatewayMetrics(registry))
+    # Taken out of the environment: nothing that is started from here gets it.
+    run_token = os.environ.pop(RUN_TOKEN_VARIABLE, None)
+    return GatewayService(settings, GatewayMetrics(registry), run_token=run_token)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import redis
 
     from streamer.transport.keys import Keys
+    from workers.gateway.access import Access
     from workers.gateway.feed import Feed
     from workers.gateway.metrics import GatewayMetrics
 
@@ -24,6 +25,7 @@ class Context:
         client: A connection, for many threads.
         keys: Names of the install's keys.
         metrics: Counts.
+        access: Who may come in.
         heartbeat_seconds: Longest silence of an event stream.
     """
 
@@ -31,4 +33,5 @@ class Context:
     client: redis.Redis
     keys: Keys
     metrics: GatewayMetrics
+    access: Access
     heartbeat_seconds: float = HEARTBEAT_SECONDS

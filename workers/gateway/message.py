@@ -61,6 +61,12 @@ def overflow_message(*, max_behind: int) -> bytes:
     return _message("overflow", msgspec.json.encode(data), None)
 
 
+def end_message(end: str) -> bytes:
+    """The client's token is no longer good; the connection ends."""
+    data = {"reason": end, "detail": f"the token is {end}; connect again with another"}
+    return _message("end", msgspec.json.encode(data), None)
+
+
 def _message(event: str, data: bytes, cursor: Cursor | None) -> bytes:
     # A line end inside the JSON would end the message.
     body = b"\ndata: ".join(data.splitlines())

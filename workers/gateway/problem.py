@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.websockets import WebSocket
 
 from streamer.core.errors import ConfigError, TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from fastapi import FastAPI, Request
+    from fastapi import FastAPI
+    from starlette.requests import Request
 
 
 class ProblemResponse(JSONResponse):
@@ -35,7 +37,7 @@ class ProblemResponse(JSONResponse):
 def answer_with_problems(app: FastAPI) -> None:
     """Have every error of the app answered with a problem document."""
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(HTTPException, _http)  # of sockets too
     app.add_exception_handler(ConfigError, _refused)
     app.add_exception_handler(TransportError, _away)
     app.add_exception_handler(Exception, _bug)
@@ -50,9 +52,12 @@ async def _invalid(_request: Request, error: Exception) -> ProblemResponse:
     return ProblemResponse(422, "; ".join(details))
 
 
-async def _http(_request: Request, error: Exception) -> ProblemResponse:
+async def _http(connection: Request | WebSocket, error: Exception) -> ProblemResponse:
     assert isinstance(error, HTTPException)
-    return ProblemResponse(error.status_code, str(error.detail), error.headers)
+    response = ProblemResponse(error.status_code, str(error.detail), error.headers)
+    if isinstance(connection, WebSocket):  # then nobody else sends it
+        await connection.send_denial_response(response)
+    return response
 
 
 async def _refused(_request: Request, error: Exception) -> ProblemResponse:

@@ -8,20 +8,28 @@ import socket
 import threading
 from typing import TYPE_CHECKING
 
+import structlog
 import uvicorn
 
 from streamer.core.errors import ConfigError, StreamerError, TransportError
 from streamer.transport.connection import connect_to_read
 from streamer.transport.keys import Keys
 from streamer.transport.registry import agree
+from streamer.transport.tokens import TokenStore
+from workers.gateway.access import Access
 from workers.gateway.app import build_app
 from workers.gateway.context import HEARTBEAT_SECONDS, Context
 from workers.gateway.feed import Feed
+from workers.gateway.limits import RateLimits
+from workers.gateway.shield import Shield, allowed_hosts, is_loopback
+from workers.gateway.tls import tls_context
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     import redis
 
-    from streamer.core.config import Settings
+    from streamer.core.config import GatewaySettings, Settings
     from workers.gateway.metrics import GatewayMetrics
 
 DRAIN_SECONDS = 2
@@ -39,8 +47,15 @@ class GatewayService:
 
     The port is taken at once, so that a taken one is told before anything else is done.
 
+    Args:
+        settings: Of this worker.
+        metrics: Counts.
+        run_token: A token with all rights besides those in Redis; None: there is none.
+        heartbeat_seconds: Longest silence of an event stream.
+
     Raises:
-        ConfigError: The port is taken, or the address is none of this host.
+        ConfigError: The port is taken, the address is none of this host, or a certificate is not
+            usable.
     """
 
     remark = ""
@@ -50,8 +65,12 @@ class GatewayService:
         settings: Settings,
         metrics: GatewayMetrics,
         *,
+        run_token: str | None = None,
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
     ) -> None:
+        self._settings = settings.gateway
+        self._run_token = run_token
+        self._tls = tls_context(settings.gateway)
         self._url = settings.redis.url
         self._keys = Keys(settings.redis.partitions)
         self._metrics = metrics
@@ -136,40 +155,73 @@ class GatewayService:
             await asyncio.to_thread(agree, client, keys=self._keys)
             self._feed = Feed(reader, metrics=self._metrics)
             await self._feed.start()
+            access = self._access(client)
+            await access.refresh()
+            _check_reach(self._settings, num_tokens=access.num_tokens, has_tls=bool(self._tls))
             context = Context(
                 feed=self._feed,
                 client=client,
                 keys=self._keys,
                 metrics=self._metrics,
+                access=access,
                 heartbeat_seconds=self._heartbeat_seconds,
             )
-            config = uvicorn.Config(
+            app = Shield(
                 build_app(context),
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                lifespan="off",
-                timeout_graceful_shutdown=DRAIN_SECONDS,
+                hosts=allowed_hosts(self._settings),
+                max_body_bytes=self._settings.max_body_bytes,
             )
-            await self._until_stopped(_Server(config, started=self._started), self._feed)
+            config = self._config(app)
+            server = _Server(config, started=self._started)
+            await self._until_stopped(server, self._feed.run(), access.run())
+
+    def _access(self, client: redis.Redis) -> Access:
+        settings = self._settings
+        return Access(
+            TokenStore(client, keys=self._keys),
+            run_token=self._run_token,
+            rates=RateLimits(
+                requests_per_minute=settings.requests_per_minute,
+                failures_per_minute=settings.failures_per_minute,
+            ),
+            connections_per_token=settings.connections_per_token,
+        )
+
+    def _config(self, app: Shield) -> uvicorn.Config:
+        tls = self._tls
+        return uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,  # its lines would have queries in them
+            server_header=False,
+            proxy_headers=False,  # anybody can send them
+            ssl_context_factory=None if tls is None else lambda *_: tls,
+            lifespan="off",
+            timeout_graceful_shutdown=DRAIN_SECONDS,
+        )
 
     def _connect(self, stack: contextlib.AsyncExitStack) -> redis.Redis:
         client = connect_to_read(self._url, of="redis.url")
         stack.callback(client.close)
         return client
 
-    async def _until_stopped(self, server: uvicorn.Server, feed: Feed) -> None:
+    async def _until_stopped(
+        self, server: uvicorn.Server, *readers: Coroutine[None, None, None]
+    ) -> None:
         self._server = server
-        reader = asyncio.create_task(feed.run(), name="feed")
-        # A feed that can't go on ends the server, and with it this worker.
-        reader.add_done_callback(lambda _: self._stop())
+        tasks = [asyncio.create_task(reader) for reader in readers]
+        for task in tasks:
+            # A reader that can't go on ends the server, and with it this worker.
+            task.add_done_callback(lambda _: self._stop())
         try:
             await server.serve(sockets=[self._socket])
         finally:
-            reader.cancel()
-            (end,) = await asyncio.gather(reader, return_exceptions=True)
-        if isinstance(end, Exception):
-            raise end
+            for task in tasks:
+                task.cancel()
+            ends = await asyncio.gather(*tasks, return_exceptions=True)
+        for end in ends:
+            if isinstance(end, Exception):
+                raise end
 
 
 class _Server(uvicorn.Server):
@@ -182,6 +234,25 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._listens.set()
+
+
+def _check_reach(settings: GatewaySettings, *, num_tokens: int, has_tls: bool) -> None:
+    """Who can come here from elsewhere needs a token, and should need no luck to keep it."""
+    log = structlog.get_logger()
+    if is_loopback(settings.host):
+        if not num_tokens:
+            log.warning("nobody can come in yet: `streamer token create NAME` makes a token")
+        return
+    if not num_tokens:
+        raise ConfigError(
+            f"gateway.host: {settings.host} can be reached from elsewhere, and there is no valid "
+            "token; make one with `streamer token create NAME --redis URL`, or bind 127.0.0.1"
+        )
+    if not has_tls:
+        log.warning(
+            "tokens and events travel in the clear: set gateway.tls_certificate and "
+            "gateway.tls_key, unless a proxy in front speaks TLS"
+        )
 
 
 def _listen(host: str, port: int) -> socket.socket:

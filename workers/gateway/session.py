@@ -14,6 +14,7 @@ from streamer.client.log import EventLog, LoggedEvent
 from streamer.core.errors import TransportError
 from workers.gateway.feed import MAX_BEHIND
 from workers.gateway.message import (
+    end_message,
     event_message,
     gap_message,
     heartbeat_message,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from streamer.client.cursor import EntryId
     from streamer.client.filter import EventFilter
     from streamer.client.follower import Item
+    from workers.gateway.auth import Grant
     from workers.gateway.feed import Feed, Subscriber
     from workers.gateway.metrics import GatewayMetrics
 
@@ -48,6 +50,7 @@ class Session:
         wanted: Which events.
         metrics: Counts.
         heartbeat_seconds: Longest silence.
+        grant: Ends the stream, with a message, when its token is no longer good.
     """
 
     def __init__(
@@ -58,12 +61,14 @@ class Session:
         wanted: EventFilter,
         metrics: GatewayMetrics,
         heartbeat_seconds: float,
+        grant: Grant,
     ) -> None:
         self._feed = feed
         self._past = Follower(EventLog(client))
         self._wanted = wanted
         self._metrics = metrics
         self._heartbeat_seconds = heartbeat_seconds
+        self._grant = grant
         self._places: dict[int, EntryId] = {}
         self._from_now = True
         self._missing: list[Gap] = []
@@ -104,6 +109,7 @@ class Session:
                 async for message in self._pages(until=None):
                     yield message
             with self._feed.subscribed() as (subscriber, seam):
+                self._grant.on_end(subscriber.close)
                 # 2. What came between the last page and the place from which the feed is ours.
                 if self._from_now:
                     self._places = dict(seam)
@@ -111,17 +117,20 @@ class Session:
                 else:
                     async for message in self._pages(until=seam):
                         yield message
-                yield live_message(self._position)
+                if self._grant.end is None:
+                    yield live_message(self._position)
                 # 3. Everything after that place.
                 async for message in self._live(subscriber):
                     yield message
+            if self._grant.end is not None:
+                yield end_message(self._grant.end)
         except TransportError as error:
             structlog.get_logger().warning("event stream ended", error=str(error))
         finally:
             self._metrics.clients.dec()
 
     async def _pages(self, *, until: dict[int, EntryId] | None) -> AsyncGenerator[bytes]:
-        while until is None or not self._is_past(until):
+        while (until is None or not self._is_past(until)) and self._grant.end is None:
             items = await asyncio.to_thread(self._past.read, wait_seconds=0.0)
             sent = self._messages(items)
             if sent:
@@ -133,7 +142,7 @@ class Session:
         return all(self._places.get(at, START) >= place for at, place in places.items())
 
     async def _live(self, subscriber: Subscriber) -> AsyncGenerator[bytes]:
-        while True:
+        while self._grant.end is None:
             items = await subscriber.take(timeout_seconds=self._heartbeat_seconds)
             sent = self._messages(items)
             if sent:

@@ -11,10 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from streamer.client.cursor import Cursor, parse_since
 from streamer.client.filter import EventFilter
+from workers.gateway.auth import Grant, Scope, holding
 from workers.gateway.session import Session
 
 if TYPE_CHECKING:
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import Receive, Send
+    from starlette.types import Scope as AsgiScope
 
     from workers.gateway.context import Context
 
@@ -39,7 +41,7 @@ class EventStream(StreamingResponse):
         super().__init__(messages, media_type="text/event-stream", headers=_SSE_HEADERS)
         self._messages = messages
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Send it."""
         try:
             await super().__call__(scope, receive, send)
@@ -51,9 +53,10 @@ def events_router(context: Context) -> APIRouter:
     """The routes."""
     router = APIRouter(tags=["events"])
 
-    @router.get("/v1/events", response_class=EventStream)
+    @router.get("/v1/events", status_code=200, response_class=EventStream)
     async def events(
         query: Annotated[EventQuery, Query()],
+        grant: Annotated[Grant, holding(Scope.EVENTS_READ)],
         last_event_id: Annotated[str | None, Header()] = None,
     ) -> EventStream:
         """Events as they come; after a lost connection, from `Last-Event-ID` on.
@@ -61,6 +64,7 @@ def events_router(context: Context) -> APIRouter:
         Each message's `id` is the place after it. `live`: all that was in the log has been sent.
         `gap`: events are, or may be, missing. `rewind`: Redis has lost its newest events; what was
         sent after this message's id may be sent again, and is told by stream and `sequence`.
+        `end`: the token was revoked or has expired.
         """
         since = _since(query, last_event_id)
         session = Session(
@@ -69,6 +73,7 @@ def events_router(context: Context) -> APIRouter:
             wanted=EventFilter(frozenset(query.stream), tuple(query.type)),
             metrics=context.metrics,
             heartbeat_seconds=context.heartbeat_seconds,
+            grant=grant,
         )
         await session.begin(since, is_entry=bool(last_event_id))
         return EventStream(session.messages())

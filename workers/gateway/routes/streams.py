@@ -12,6 +12,7 @@ from streamer.core.errors import TransportError
 from streamer.sources.credentials import redact
 from streamer.transport.connection import redis_errors
 from streamer.transport.registry import StreamEntry
+from workers.gateway.auth import Scope, require
 
 if TYPE_CHECKING:
     from workers.gateway.context import Context
@@ -42,7 +43,7 @@ def streams_router(context: Context) -> APIRouter:
     """The routes."""
     router = APIRouter(tags=["streams"])
 
-    @router.get("/v1/streams")
+    @router.get("/v1/streams", dependencies=[require(Scope.EVENTS_READ)])
     def streams() -> StreamList:
         """The desired sources."""
         return _stream_list(context)
