@@ -7,6 +7,7 @@ import pytest
 from streamer.transport.embedded import EmbeddedValkey
 from tests.cameras import numbered_clip, start_rtsp_server
 from tests.cluster import EmbeddedCluster
+from tests.gateways import TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,3 +27,10 @@ def cluster() -> Iterator[EmbeddedCluster]:
     """Three masters that all tests share; nobody may kill one."""
     with EmbeddedCluster() as cluster:
         yield cluster
+
+
+@pytest.fixture
+def gateway_token(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The token of the gateways that tests start; clients find it in their environment."""
+    monkeypatch.setenv("STREAMER_TOKEN", TOKEN)
+    return TOKEN

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
@@ -12,6 +13,7 @@ from streamer.client.gap import GapReason
 from streamer.client.link import Entry, Missed, Position, Rewound
 from streamer.client.sse import parse_sse
 from streamer.core.errors import ConfigError, TransportError
+from streamer.transport.tokens import CLIENT_TOKEN_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from streamer.client.filter import EventFilter
     from streamer.client.link import Message
     from streamer.client.sse import SseMessage
+
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")  # RFC 6750
+_PASSING = (408, 429)
 
 CONNECT_SECONDS = 10.0
 SILENCE_SECONDS = 40.0
@@ -35,12 +40,15 @@ class HttpLink:
         url: `http://HOST:PORT` or `https://…`, with or without `/v1/events`.
         since: As typed: a cursor or a duration; None for new events only.
         wanted: Streams; types are asked for in full, so that holes can be noticed.
+        token: For the gateway.
 
     Raises:
-        ConfigError: The URL can't be.
+        ConfigError: The URL or the token can't be.
     """
 
-    def __init__(self, url: str, *, since: str | None, wanted: EventFilter) -> None:
+    def __init__(
+        self, url: str, *, since: str | None, wanted: EventFilter, token: str | None
+    ) -> None:
         try:
             parts = urlsplit(url)
             port = parts.port
@@ -56,6 +64,9 @@ class HttpLink:
         self._path = parts.path.rstrip("/").removesuffix("/v1/events") + "/v1/events"
         self._query = [("stream", stream_id) for stream_id in sorted(wanted.streams)]
         self._since = since
+        if token is not None and not _TOKEN.fullmatch(token):
+            raise ConfigError("events: expected a token as `streamer token create` prints it")
+        self._token = token
 
     def messages(self, cursor: Cursor | None) -> Iterator[Message]:
         """Everything after the cursor, then what comes, until the gateway ends it."""
@@ -77,6 +88,8 @@ class HttpLink:
 
     def _ask(self, cursor: Cursor | None) -> http.client.HTTPResponse:
         headers = {"Accept": "text/event-stream"}
+        if self._token is not None:
+            headers["Authorization"] = f"Bearer {self._token}"
         query = list(self._query)
         if cursor is not None:
             headers["Last-Event-ID"] = str(cursor)
@@ -93,10 +106,13 @@ class HttpLink:
             return response
         with response:
             why = f"gateway {self.name}: {response.status} {_problem(response)}"
-        if 400 <= response.status < 500:
+        if response.status == 401 and self._token is None:
+            raise ConfigError(f"{why}; give a token, or set {CLIENT_TOKEN_VARIABLE}")
+        passes = response.status in _PASSING or response.status >= 500
+        if 400 <= response.status < 500 and not passes:
             raise ConfigError(why)
         # 200 with another content is some other server.
-        raise TransportError(why, retryable=response.status >= 500)
+        raise TransportError(why, retryable=passes)
 
 
 def _told(message: SseMessage) -> Message | None:
@@ -109,8 +125,9 @@ def _told(message: SseMessage) -> Message | None:
             return Rewound(place)
         case "live":
             return Position(place, live=True)
-        case "overflow":
-            return None  # the gateway hangs up now; the next connection goes on from the cursor
+        case "overflow" | "end":
+            # The gateway hangs up now; the next connection goes on from the cursor, or is refused.
+            return None
         case _ if message.data and place is not None:
             return Entry(place, message.data.encode())
         case _:

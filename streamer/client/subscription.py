@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from typing import TYPE_CHECKING, Self
@@ -19,6 +20,7 @@ from streamer.client.redis import RedisLink
 from streamer.core.errors import ConfigError, TransportError
 from streamer.core.event import decode_event
 from streamer.transport.connection import is_redis_url
+from streamer.transport.tokens import CLIENT_TOKEN_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -163,6 +165,7 @@ def subscribe(
     since: str | None = None,
     stream: str | Sequence[str] | None = None,
     types: Sequence[str] = (),
+    token: str | None = None,
     follow: bool = True,
     on_hole: Callable[[Hole], None] | None = None,
     on_lost: Callable[[TransportError], None] | None = None,
@@ -176,13 +179,14 @@ def subscribe(
             begins with the next event.
         stream: Only this stream, or these.
         types: Only these types; globs, where `streamer.` may be left out: `action.*`.
+        token: For a gateway; None takes the one in the variable `STREAMER_TOKEN`, if it is set.
         follow: False ends when everything there was has been delivered.
         on_hole: Is told of missing events, before the event that follows them.
         on_lost: Is told of a lost connection, before it is made again; what it raises ends the
             subscription.
 
     Raises:
-        ConfigError: The URL or `since` can't be.
+        ConfigError: The URL, `since` or the token can't be.
     """
     streams = [stream] if isinstance(stream, str) else stream or ()
     wanted = EventFilter(frozenset(streams), tuple(types))
@@ -192,7 +196,8 @@ def subscribe(
     if is_redis_url(url):
         link = RedisLink(url, since=start, wanted=wanted)
     elif scheme in ("http", "https"):
-        link = HttpLink(url, since=since, wanted=wanted)
+        token = token or os.environ.get(CLIENT_TOKEN_VARIABLE) or None
+        link = HttpLink(url, since=since, wanted=wanted, token=token)
     else:
         raise ConfigError(
             "events: expected a URL with redis://, rediss://, unix://, redis+cluster://, "

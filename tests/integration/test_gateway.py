@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -27,6 +28,7 @@ from streamer.transport.embedded import EmbeddedValkey
 from streamer.transport.keys import Keys
 from streamer.transport.registry import StreamRegistry
 from tests.eventlog import append, log, make_event
+from tests.gateways import HEADERS, TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
     from streamer.client.sse import SseMessage
 
 PATIENCE_SECONDS = 15.0
+pytestmark = pytest.mark.usefixtures("gateway_token")
+
+AUTHORIZATION = f"Authorization: Bearer {TOKEN}"
 
 
 class Gateway:
@@ -49,6 +54,7 @@ class Gateway:
                     *("--lifeline-fd", str(theirs.fileno())),
                 ],
                 pass_fds=[theirs.fileno()],
+                env={**os.environ, "STREAMER_GATEWAY_TOKEN": TOKEN},
                 stderr=subprocess.PIPE,
             )
         self._ours.settimeout(PATIENCE_SECONDS)
@@ -104,7 +110,7 @@ def client(shared_valkey):
 def url(client, shared_ready):
     """The shared gateway, when it has noticed that the log is another one."""
     url = f"http://127.0.0.1:{shared_ready.port}"
-    wait_for(lambda: httpx.get(f"{url}/v1/health").json()["cursor"] == "0-0")
+    wait_for(lambda: httpx.get(f"{url}/v1/health", headers=HEADERS).json()["cursor"] == "0-0")
     return url
 
 
@@ -132,7 +138,7 @@ def ready(gateway):
 def listening(url: str, query: str = "", **headers: str) -> Iterator[Iterator[SseMessage]]:
     """Messages of an event stream; the first says that it is connected."""
     with httpx.stream(
-        "GET", f"{url}/v1/events{query}", headers=headers, timeout=PATIENCE_SECONDS
+        "GET", f"{url}/v1/events{query}", headers={**HEADERS, **headers}, timeout=PATIENCE_SECONDS
     ) as response:
         assert response.status_code == 200, response.read()
         assert response.headers["content-type"].startswith("text/event-stream")
@@ -258,7 +264,7 @@ def test_a_slow_client_is_cut_off_and_others_are_not(client, url, shared_ready):
     slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     slow.settimeout(PATIENCE_SECONDS)
     slow.connect((host, port))
-    slow.sendall(f"GET /v1/events HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+    slow.sendall(f"GET /v1/events HTTP/1.1\r\nHost: {host}\r\n{AUTHORIZATION}\r\n\r\n".encode())
     with slow, slow.makefile("rb") as answer, listening(url) as messages:
         assert until_live(messages) == []
         while b"event: live" not in answer.readline():
@@ -284,7 +290,9 @@ def test_an_idle_stream_has_heartbeats(shared_valkey, client):
     from workers.gateway.server import GatewayService
 
     settings = Settings(redis=RedisSettings(url=shared_valkey.url), gateway=GatewaySettings(port=0))
-    service = GatewayService(settings, GatewayMetrics(CollectorRegistry()), heartbeat_seconds=0.05)
+    service = GatewayService(
+        settings, GatewayMetrics(CollectorRegistry()), run_token=TOKEN, heartbeat_seconds=0.05
+    )
     service.start()
     try:
         url = f"http://127.0.0.1:{service.port}"
@@ -320,7 +328,8 @@ def test_a_stop_does_not_wait_for_a_client_that_does_not_read(gateway, ready, ow
     with stuck:
         stuck.connect(("127.0.0.1", ready.port))
         append(own_client, [make_event(number) for number in range(3000)])
-        stuck.sendall(b"GET /v1/events?since=0 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        head = f"GET /v1/events?since=0 HTTP/1.1\r\nHost: localhost\r\n{AUTHORIZATION}\r\n\r\n"
+        stuck.sendall(head.encode())
         stuck.recv(1)
         begun = time.monotonic()
         gateway.process.send_signal(signal.SIGTERM)
@@ -362,7 +371,7 @@ def test_no_redis_is_told_in_one_line(tmp_path):
     ],
 )
 def test_bad_requests_are_answered_with_a_problem(url, path, status, detail):
-    answer = httpx.get(url + path)
+    answer = httpx.get(url + path, headers=HEADERS)
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
     problem = answer.json()
@@ -371,7 +380,7 @@ def test_bad_requests_are_answered_with_a_problem(url, path, status, detail):
 
 
 def test_a_bad_cursor_is_answered_with_a_problem(url):
-    answer = httpx.get(f"{url}/v1/events", headers={"Last-Event-ID": "x"})
+    answer = httpx.get(f"{url}/v1/events", headers={**HEADERS, "Last-Event-ID": "x"})
     assert answer.status_code == 400
 
 
@@ -384,7 +393,7 @@ def test_streams_have_no_credentials(client, url):
         "credentials": "env:SECRET",
     }
     registry.put("cam1", msgspec.json.encode(source))
-    assert httpx.get(f"{url}/v1/streams").json() == {
+    assert httpx.get(f"{url}/v1/streams", headers=HEADERS).json() == {
         "streams": [
             {"id": "cam1", "url": "rtsp://host/live?token=***", "options": {"transport": "udp"}}
         ]
@@ -392,7 +401,7 @@ def test_streams_have_no_credentials(client, url):
 
 
 def test_health_and_probes(url, shared_ready):
-    assert httpx.get(f"{url}/v1/health").json()["status"] == "ok"
+    assert httpx.get(f"{url}/v1/health", headers=HEADERS).json()["status"] == "ok"
     for path in ("/livez", "/readyz"):
         assert httpx.get(f"http://127.0.0.1:{shared_ready.metrics_port}{path}").status_code == 200
 
@@ -404,8 +413,10 @@ def test_without_redis_it_says_so_and_comes_back(valkey, own_client, ready):
         append(own_client, [make_event(0)])
         next(messages)
         valkey.kill()
-        wait_for(lambda: httpx.get(f"{url}/v1/health").json()["status"] == "degraded")
-        answer = httpx.get(f"{url}/v1/events?since=10m")
+        wait_for(
+            lambda: httpx.get(f"{url}/v1/health", headers=HEADERS).json()["status"] == "degraded"
+        )
+        answer = httpx.get(f"{url}/v1/events?since=10m", headers=HEADERS)
         assert (answer.status_code, answer.json()["status"]) == (503, 503)
         valkey.start()
         # All was in memory: the client is told that it goes back to the log's start.

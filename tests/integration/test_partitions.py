@@ -22,9 +22,11 @@ from streamer.transport.connection import connect, connect_to_read
 from streamer.transport.keys import Keys
 from streamer.transport.registry import InstallRecord, agree, read_install
 from tests.eventlog import append, make_event
-from tests.gateways import serving_events
+from tests.gateways import HEADERS, serving_events
 from tests.sentinel import PASSWORD, SERVICE, EmbeddedSentinel
 from tests.servers import CLUSTER, serving
+
+pytestmark = pytest.mark.usefixtures("gateway_token")
 
 NUM_PARTITIONS = 8
 KEYS = Keys(NUM_PARTITIONS)
@@ -140,7 +142,9 @@ def test_a_browser_resumes_by_the_id_it_was_given(server, client):
     with serving_events(server.url, num_partitions=NUM_PARTITIONS) as url:
         for take in (1, 100, 250, 129):
             query = "" if headers else "?since=0"
-            with httpx.stream("GET", f"{url}/v1/events{query}", headers=headers) as answer:
+            with httpx.stream(
+                "GET", f"{url}/v1/events{query}", headers={**HEADERS, **headers}
+            ) as answer:
                 messages = parse_sse(line.encode() for line in answer.iter_lines())
                 told = (message for message in messages if message.data)
                 for message in islice(told, take):
@@ -154,7 +158,7 @@ def test_a_cursor_that_is_gone_is_one_gap_that_names_the_partitions(server, clie
     places = Cursor.parse(",".join(f"{n}:99999999999999-0" for n in (1, 5)))
     with serving_events(server.url, num_partitions=NUM_PARTITIONS) as url:
         headers = {"Last-Event-ID": str(places)}
-        with httpx.stream("GET", f"{url}/v1/events", headers=headers) as answer:
+        with httpx.stream("GET", f"{url}/v1/events", headers={**HEADERS, **headers}) as answer:
             messages = parse_sse(line.encode() for line in answer.iter_lines())
             gap, event = islice((message for message in messages if message.data), 2)
     assert gap.event == "gap"

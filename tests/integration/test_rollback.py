@@ -17,8 +17,10 @@ from streamer.transport.embedded import EmbeddedValkey
 from streamer.transport.keys import Keys
 from streamer.transport.registry import agree
 from tests.eventlog import append, fields_of, make_event
-from tests.gateways import serving_events
+from tests.gateways import HEADERS, serving_events
 from tests.loopback import wait_for
+
+pytestmark = pytest.mark.usefixtures("gateway_token")
 
 PATIENCE_SECONDS = 15.0
 NUM = 30
@@ -129,7 +131,7 @@ class Listener(threading.Thread):
         wait_for(
             lambda: (
                 not self.address.startswith("http")
-                or httpx.get(f"{self.address}/v1/health").json()["clients"] == 1
+                or httpx.get(f"{self.address}/v1/health", headers=HEADERS).json()["clients"] == 1
             ),
             "the client",
         )
