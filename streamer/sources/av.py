@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from streamer.core.clock import Clock
     from streamer.sources.connection import Connection
     from streamer.sources.credentials import Credentials
+    from streamer.sources.guard import SourcePolicy
     from streamer.sources.reader import AvFrame
 
 _LOGGER = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ class AvSource:
         realtime: A file plays at the pace of its timestamps, like a camera.
         open_timeout_seconds: Deadline of each step of opening.
         frame_timeout_seconds: Longest time without a frame.
+        policy: Where it may be, checked at every opening; None: anywhere.
         clock: Says when packets are received, and paces.
 
     Raises:
@@ -60,6 +62,7 @@ class AvSource:
         realtime: bool = False,
         open_timeout_seconds: float = 10.0,
         frame_timeout_seconds: float = 10.0,
+        policy: SourcePolicy | None = None,
         clock: Clock,
     ) -> None:
         origin = origin_of(url)
@@ -76,6 +79,7 @@ class AvSource:
             transport=transport,
             open_timeout_seconds=open_timeout_seconds,
             frame_timeout_seconds=frame_timeout_seconds,
+            policy=policy,
         )
         self._loop = loop
         self._realtime = realtime

@@ -12,6 +12,7 @@ from av.stream import Discard, Disposition
 
 from streamer.sources.credentials import join_credentials
 from streamer.sources.failure import open_error, source_error
+from streamer.sources.guard import pin
 from streamer.sources.origin import Origin
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
     from streamer.sources.credentials import Credentials
+    from streamer.sources.guard import SourcePolicy
     from streamer.sources.origin import Transport
 
 
@@ -44,6 +46,7 @@ class Address:
         transport: Of an RTSP camera.
         open_timeout_seconds: Deadline of each step of opening: the answer, the first data.
         frame_timeout_seconds: Deadline of each packet.
+        policy: Where it may be; None: anywhere.
     """
 
     url: str
@@ -52,6 +55,7 @@ class Address:
     transport: Transport
     open_timeout_seconds: float
     frame_timeout_seconds: float
+    policy: SourcePolicy | None = None
 
     def __repr__(self) -> str:
         return f"Address({self.url})"
@@ -72,9 +76,13 @@ def connect(address: Address, *, probing: Probing, name: str) -> Connection | No
         None where `Probing.FAST` does not suffice.
 
     Raises:
-        SourceError: It can't be opened.
+        SourceError: It can't be opened, or its policy does not allow it.
     """
-    target = join_credentials(address.url, address.credentials)
+    url, options = address.url, _options(address, probing=probing)
+    if address.policy is not None and address.origin in (Origin.RTSP, Origin.HTTP):
+        pinned = pin(url, address.policy)
+        url, options = pinned.url, options | pinned.options
+    target = join_credentials(url, address.credentials)
     if address.origin is Origin.FILE:
         target = f"file:{target}"  # a colon in a file's name is no scheme
     begun = time.monotonic()
@@ -82,7 +90,7 @@ def connect(address: Address, *, probing: Probing, name: str) -> Connection | No
         container = av.open(
             target,
             format="v4l2" if address.origin is Origin.DEVICE else None,
-            options=_options(address, probing=probing),
+            options=options,
             timeout=(address.open_timeout_seconds, address.frame_timeout_seconds),
         )
     except av.FFmpegError as error:

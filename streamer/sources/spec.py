@@ -11,6 +11,7 @@ import msgspec
 from streamer.core.errors import ConfigError
 from streamer.sources.av import AvSource
 from streamer.sources.credentials import resolve_credentials
+from streamer.sources.guard import SourcePolicy
 from streamer.sources.origin import Transport
 
 if TYPE_CHECKING:
@@ -30,12 +31,15 @@ class SourceSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         url: URL, path, device or `synthetic:NAME?…`, without options and credentials.
         options: `loop` and `realtime` (`true`), `transport` (`tcp`, `udp`).
         credentials: Where they are: `env:NAME` or `file:PATH`; None if it needs none.
+        policy: What it has to keep to whenever it is opened; None for what users of this machine
+            asked for themselves.
     """
 
     stream_id: str
     url: str
     options: dict[str, str] = {}
     credentials: str | None = None
+    policy: SourcePolicy | None = None
 
     def __post_init__(self) -> None:
         if not STREAM_ID.fullmatch(self.stream_id):
@@ -84,5 +88,6 @@ def open_source(
         realtime="realtime" in spec.options,
         open_timeout_seconds=open_timeout_seconds,
         frame_timeout_seconds=frame_timeout_seconds,
+        policy=spec.policy,
         clock=clock,
     )

@@ -21,6 +21,7 @@ from workers.gateway.app import build_app
 from workers.gateway.context import HEARTBEAT_SECONDS, Context
 from workers.gateway.feed import Feed
 from workers.gateway.limits import RateLimits
+from workers.gateway.protocol import GatewayProtocol
 from workers.gateway.shield import Shield, allowed_hosts, is_loopback
 from workers.gateway.tls import tls_context
 
@@ -170,6 +171,7 @@ class GatewayService:
                 build_app(context),
                 hosts=allowed_hosts(self._settings),
                 max_body_bytes=self._settings.max_body_bytes,
+                max_header_bytes=self._settings.max_header_bytes,
             )
             config = self._config(app)
             server = _Server(config, started=self._started)
@@ -191,6 +193,8 @@ class GatewayService:
         tls = self._tls
         return uvicorn.Config(
             app,
+            http=GatewayProtocol,
+            h11_max_incomplete_event_size=self._settings.max_header_bytes,
             log_config=None,
             access_log=False,  # its lines would have queries in them
             server_header=False,

@@ -58,12 +58,21 @@ class Shield:
         app: What is within.
         hosts: As of `allowed_hosts`.
         max_body_bytes: Of a request.
+        max_header_bytes: Of a request, with its path and query.
     """
 
-    def __init__(self, app: ASGIApp, *, hosts: frozenset[str] | None, max_body_bytes: int) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        hosts: frozenset[str] | None,
+        max_body_bytes: int,
+        max_header_bytes: int,
+    ) -> None:
         self._app = app
         self._hosts = hosts
         self._max_body_bytes = max_body_bytes
+        self._max_header_bytes = max_header_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request or socket."""
@@ -81,12 +90,14 @@ class Shield:
             await send(message)
 
         headers = Headers(scope=scope)
-        refusal = self._refusal(headers)
+        refusal = self._refusal(scope, headers)
         if refusal is None and scope["type"] == "http" and _has_body(headers):
             try:
                 receive = await self._whole_body(receive)
             except _RefusedError as refused:
                 refusal = refused.response
+            except _DisconnectedError:
+                return
         if refusal is not None:
             # What is left of a refused body must not be taken for the next request.
             refusal.headers["Connection"] = "close"
@@ -94,7 +105,12 @@ class Shield:
             return
         await self._app(scope, receive, send_with_headers)
 
-    def _refusal(self, headers: Headers) -> ProblemResponse | None:
+    def _refusal(self, scope: Scope, headers: Headers) -> ProblemResponse | None:
+        size = len(scope["path"]) + len(scope["query_string"])
+        size += sum(len(name) + len(value) for name, value in headers.raw)
+        if size > self._max_header_bytes:
+            detail = f"expected a head of at most {self._max_header_bytes} bytes, found {size}"
+            return ProblemResponse(431, detail)
         host = _HOST.fullmatch(headers.get("host", ""))
         if host is None or len(headers.getlist("host")) != 1:
             return ProblemResponse(400, "expected one Host header with a name and maybe a port")
@@ -117,7 +133,7 @@ class Shield:
                 while more:
                     message = await receive()
                     if message["type"] == "http.disconnect":
-                        break
+                        raise _DisconnectedError
                     body += message.get("body", b"")
                     more = message.get("more_body", False)
                     if len(body) > self._max_body_bytes:
@@ -141,9 +157,15 @@ class Shield:
 
 
 class _RefusedError(Exception):
+    """The body can't be taken."""
+
     def __init__(self, response: ProblemResponse) -> None:
         super().__init__()
         self.response = response
+
+
+class _DisconnectedError(Exception):
+    """The client has gone before its request was complete."""
 
 
 def _has_body(headers: Headers) -> bool:
