@@ -11,7 +11,7 @@ import typer
 from streamer.cli.lines import hole_line
 from streamer.cli.printer import line_printer, print_json
 from streamer.cli.replay import replay
-from streamer.cli.running import running_url
+from streamer.cli.running import gateway_token, running_url
 from streamer.client import subscribe
 from streamer.core.errors import ConfigError, TransportError
 
@@ -32,6 +32,11 @@ def tail(
     *,
     redis: str | None = typer.Option(None, help="Redis of the pipeline. Default: the one running."),
     url: str | None = typer.Option(None, help="A gateway instead: http://HOST:PORT."),
+    token: str | None = typer.Option(
+        None,
+        help="For the gateway: env:NAME, file:PATH or the token. Default: that of a run of yours "
+        "there, or STREAMER_TOKEN.",
+    ),
     stream: list[str] = typer.Option([], help="Only this stream; may be repeated."),
     types: list[str] = typer.Option(
         [], "--type", help="Only these types: 'action.*', 'streamer.phase.transition'; repeatable."
@@ -45,12 +50,15 @@ def tail(
     """Print events as they come, until Ctrl-C."""
     if redis is not None and url is not None:
         raise ConfigError("events tail: expected --redis or --url, found both")
+    if token is not None and url is None:
+        raise ConfigError("events tail: expected --url with --token, found none")
     address = redis or url or running_url("events tail", otherwise="--redis URL or --url http://…")
     subscription = subscribe(
         address,
         since=since if since is not None or follow else "0",
         stream=stream,
         types=types,
+        token=None if url is None else gateway_token(url, given=token),
         follow=follow,
         on_hole=_warn,
         on_lost=lambda error: _lost(address, error),

@@ -23,10 +23,12 @@ from streamer.runtime.supervisor import (
 )
 from streamer.transport.connection import connect, redis_errors
 from streamer.transport.embedded import EmbeddedValkey
+from streamer.transport.gateway_address import GatewayAddress
 from streamer.transport.keys import Keys
 from streamer.transport.registry import ModelRegistry, StreamRegistry, agree
 from streamer.transport.rundir import RunDirectory
 from streamer.transport.shm import sweep
+from streamer.transport.tokens import RUN_TOKEN_VARIABLE, make_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -129,6 +131,7 @@ class LocalPipeline:
         self.events: Follower
         """The events of this run."""
         self.server_pid: int | None = None
+        self._token = make_token()
         self.log_directory = Path()
 
     @property
@@ -141,6 +144,19 @@ class LocalPipeline:
         """Where events are served."""
         ports = [worker.ready.port for worker in self.workers if worker.ready]
         return next((port for port in ports if port is not None), None)
+
+    @property
+    def gateway(self) -> GatewayAddress | None:
+        """Where events are served, and with which token."""
+        port = self.gateway_port
+        if port is None:
+            return None
+        settings = self._settings.gateway
+        # All addresses of this host: any of them will do.
+        host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
+        host = f"[{host}]" if ":" in host else host
+        scheme = "http" if settings.tls_certificate is None else "https"
+        return GatewayAddress(url=f"{scheme}://{host}:{port}", token=self._token)
 
     def __enter__(self) -> Self:
         try:
@@ -228,13 +244,16 @@ class LocalPipeline:
                 self._lock.renew()
                 if time.monotonic() > deadline:
                     raise WorkerFailed(f"{worker.name}: not ready in time", exit_code=1)
-        self._pin_gateway_port()
+        self._publish_gateway()
 
-    def _pin_gateway_port(self) -> None:
-        """Should the gateway crash, it is to come back where its clients know it."""
+    def _publish_gateway(self) -> None:
+        """Should it crash, it is to come back where its clients know it. Tell them where."""
         for worker in self.workers:
             if worker.ready is not None and worker.ready.port is not None:
                 worker.arguments = [*worker.arguments, "--set", f"gateway.port={worker.ready.port}"]
+        if self.gateway is not None:
+            path = self.gateway.write(self.log_directory)
+            self._stack.callback(path.unlink, missing_ok=True)
 
     def _register(self) -> None:
         registry = StreamRegistry(self.client, keys=self._keys)
@@ -301,5 +320,5 @@ class LocalPipeline:
             [worker("temporal", "temporal")],
         ]
         if self._gateway:
-            groups.append([worker("gateway", "gateway")])
+            groups.append([worker("gateway", "gateway", **{RUN_TOKEN_VARIABLE: self._token})])
         return groups

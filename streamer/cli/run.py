@@ -73,11 +73,6 @@ def run(
     }
     given = {key: value for key, value in overrides.items() if value is not None}
     settings = load_settings(file=config, overrides=given)
-    if seconds is not None and seconds <= 0:
-        raise ConfigError(f"--for: expected a positive number of seconds, found {seconds:g}")
-    if encoders is None:
-        on_gpu = (settings.encoder.device or "").startswith("cuda")
-        encoders = 1 if on_gpu else min(2, os.cpu_count() or 1)
     _watch(
         settings,
         sources,
@@ -96,19 +91,17 @@ def demo(
     port: int = typer.Option(0, help="The gateway's port; 0 takes a free one."),
 ) -> None:
     """Watch four synthetic work cells: rendered pictures, real pipeline."""
-    run(
-        sources=DEMO_SOURCES,
-        bundle=None,
-        encoder=None,
-        device=None,
-        fps=None,
-        redis=None,
-        json=json,
+    settings = load_settings(overrides={"gateway.port": port})
+    kinds = (*settings.gateway.allow_sources, "synthetic")  # so that the page can add another cell
+    gateway = settings.gateway.model_copy(update={"allow_sources": kinds})
+    _watch(
+        settings.model_copy(update={"gateway": gateway}),
+        DEMO_SOURCES,
+        redis_url=None,
+        as_json=json,
         seconds=seconds,
-        encoders=None,
+        num_encoders=None,
         gateway=True,
-        port=port,
-        config=None,
     )
 
 
@@ -119,9 +112,14 @@ def _watch(
     redis_url: str | None,
     as_json: bool,
     seconds: float | None,
-    num_encoders: int,
+    num_encoders: int | None,
     gateway: bool,
 ) -> None:
+    if seconds is not None and seconds <= 0:
+        raise ConfigError(f"--for: expected a positive number of seconds, found {seconds:g}")
+    if num_encoders is None:
+        on_gpu = (settings.encoder.device or "").startswith("cuda")
+        num_encoders = 1 if on_gpu else min(2, os.cpu_count() or 1)
     secrets_by_name: dict[str, str] = {}
     specs = expand_sources(sources, vault=secrets_by_name)
     Bundle.load(settings.bundle)  # a wrong one is told at once, not by four workers
@@ -196,14 +194,11 @@ class _View:
     def __enter__(self) -> _View:
         if self._as_json:
             return self
-        self._console.print(
-            f"watching {len(self._dashboard.streams)} stream(s), Ctrl-C stops"
-            + (
-                f"; events: http://127.0.0.1:{self._pipeline.gateway_port}/v1/events"
-                if self._pipeline.gateway_port
-                else ""
-            )
-        )
+        self._console.print(f"watching {len(self._dashboard.streams)} stream(s), Ctrl-C stops")
+        gateway = self._pipeline.gateway
+        if gateway is not None:
+            # Whoever sees this line may do all that this user may do here.
+            self._console.print(f"open: {gateway.url}/?token={gateway.token}")
         self._console.print(f"redis: {redact(self._pipeline.redis_url)}")
         if self._console.is_terminal:
             live = Live(console=self._console, auto_refresh=False, transient=False)

@@ -127,6 +127,12 @@ class GatewaySettings(_Section):
         "and metadata addresses are never allowed.",
     )
 
+    @field_validator("host_names", "allow_sources", "allow_networks", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        """On a command line: `a,b`."""
+        return tuple(value.split(",")) if isinstance(value, str) else value
+
     @field_validator("allow_networks")
     @classmethod
     def _are_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 Credentials = tuple[str, str]
 """User name and password."""
 
+_REFERENCE = re.compile(r"(env|file):.+")
+
 CREDENTIALS_VARIABLE_PREFIX = "STREAMER_CREDENTIALS_"
 """Names under which typed credentials are handed on; the rest is the stream id in hexadecimal."""
 
@@ -86,19 +88,37 @@ def resolve_credentials(
     Raises:
         ConfigError: The reference leads nowhere, or to something else.
     """
-    kind, _, where = reference.partition(":")
-    if kind == "env" and where:
-        found = environment.get(where)
-        if found is None:
-            raise ConfigError(f"credentials: the environment variable {where} is not set")
-    elif kind == "file" and where:
-        try:
-            found = Path(where).read_text(encoding="utf-8")
-        except OSError as error:
-            raise ConfigError(f"credentials: {where}: {error.strerror}") from None
-    else:
+    if not _REFERENCE.fullmatch(reference):
         raise ConfigError("credentials: expected env:NAME or file:PATH, found something else")
-    user, colon, password = found.strip().partition(":")
+    found = resolve_secret(reference, of="credentials", environment=environment)
+    user, colon, password = found.partition(":")
     if not colon:
         raise ConfigError(f"credentials: {reference}: expected USER:PASSWORD, found no colon")
     return user, password
+
+
+def resolve_secret(text: str, *, of: str, environment: Mapping[str, str] = os.environ) -> str:
+    """What `env:NAME` or `file:PATH` refers to, without blanks around it; else the text itself.
+
+    Args:
+        text: A reference, or a secret.
+        of: What it is for, for messages.
+        environment: Where `env:` looks.
+
+    Raises:
+        ConfigError: The reference leads nowhere.
+    """
+    kind, _, where = text.partition(":")
+    if kind == "env" and where:
+        found = environment.get(where)
+        if found is None:
+            raise ConfigError(f"{of}: the environment variable {where} is not set")
+        return found.strip()
+    if kind == "file" and where:
+        try:
+            return Path(where).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise ConfigError(f"{of}: {where}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise ConfigError(f"{of}: {where}: expected text, found something else") from None
+    return text.strip()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import redis
 
+    from streamer.sources.guard import SourcePolicy
     from streamer.transport.keys import Keys
     from workers.gateway.access import Access
     from workers.gateway.feed import Feed
@@ -26,6 +27,7 @@ class Context:
         keys: Names of the install's keys.
         metrics: Counts.
         access: Who may come in.
+        policy: What sources may be added.
         heartbeat_seconds: Longest silence of an event stream.
     """
 
@@ -34,4 +36,5 @@ class Context:
     keys: Keys
     metrics: GatewayMetrics
     access: Access
+    policy: SourcePolicy
     heartbeat_seconds: float = HEARTBEAT_SECONDS

@@ -12,6 +12,7 @@ import structlog
 import uvicorn
 
 from streamer.core.errors import ConfigError, StreamerError, TransportError
+from streamer.sources.guard import SourcePolicy
 from streamer.transport.connection import connect_to_read
 from streamer.transport.keys import Keys
 from streamer.transport.registry import agree
@@ -165,6 +166,9 @@ class GatewayService:
                 keys=self._keys,
                 metrics=self._metrics,
                 access=access,
+                policy=SourcePolicy(
+                    kinds=self._settings.allow_sources, networks=self._settings.allow_networks
+                ),
                 heartbeat_seconds=self._heartbeat_seconds,
             )
             app = Shield(
