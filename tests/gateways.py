@@ -1,22 +1,31 @@
-"""The gateway in this process, for tests of what it says."""
+"""Gateways for tests: in this process, and as a process of its own."""
 
 from __future__ import annotations
 
 import contextlib
+import os
+import socket
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from prometheus_client import CollectorRegistry
 
 from streamer.core.config import GatewaySettings, RedisSettings, Settings
+from streamer.runtime.worker import Ready
+from streamer.transport.tokens import RUN_TOKEN_VARIABLE
 from workers.gateway.metrics import GatewayMetrics
 from workers.gateway.server import GatewayService
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 
 TOKEN = "of-a-test"
 """Of every gateway that tests start, with all rights."""
+
+PATIENCE_SECONDS = 15.0
 
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}
 
@@ -45,3 +54,45 @@ def serving_events(
     finally:
         service.drain(deadline_seconds=10.0)
         service.close()
+
+
+class Gateway:
+    """The process, as a supervisor sees it."""
+
+    def __init__(
+        self,
+        redis_url: str,
+        *,
+        port: int = 0,
+        settings: Sequence[str] = (),
+        run_token: str | None = TOKEN,
+    ) -> None:
+        environment = {} if run_token is None else {RUN_TOKEN_VARIABLE: run_token}
+        self._ours, theirs = socket.socketpair()
+        with theirs:
+            self.process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "workers.gateway"),
+                    *("--set", f"redis.url={redis_url}", "--set", f"gateway.port={port}"),
+                    *(part for setting in settings for part in ("--set", setting)),
+                    *("--lifeline-fd", str(theirs.fileno())),
+                ],
+                pass_fds=[theirs.fileno()],
+                env={**os.environ, **environment},
+                stderr=subprocess.PIPE,
+            )
+        self._ours.settimeout(PATIENCE_SECONDS)
+
+    def ready(self) -> Ready:
+        """What it says on its lifeline; raises ValidationError if it ends without a word."""
+        return msgspec.json.decode(self._ours.recv(4096), type=Ready)
+
+    def end(self) -> tuple[int, str]:
+        """Its exit code and what it said."""
+        _, said = self.process.communicate(timeout=PATIENCE_SECONDS)
+        return self.process.returncode, said.decode()
+
+    def close(self) -> None:
+        self._ours.close()
+        self.process.kill()
+        self.process.communicate()

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from itertools import islice, pairwise
@@ -22,56 +19,22 @@ from streamer.client import HoleReason, subscribe
 from streamer.client.sse import parse_sse
 from streamer.core.config import GatewaySettings, RedisSettings, Settings
 from streamer.core.event import EventType
-from streamer.runtime.worker import EXIT_TRY_AGAIN, Ready
+from streamer.runtime.worker import EXIT_TRY_AGAIN
 from streamer.transport.connection import connect
 from streamer.transport.embedded import EmbeddedValkey
 from streamer.transport.keys import Keys
 from streamer.transport.registry import StreamRegistry
 from tests.eventlog import append, log, make_event
-from tests.gateways import HEADERS, TOKEN
+from tests.gateways import HEADERS, PATIENCE_SECONDS, TOKEN, Gateway
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from streamer.client.sse import SseMessage
 
-PATIENCE_SECONDS = 15.0
 pytestmark = pytest.mark.usefixtures("gateway_token")
 
 AUTHORIZATION = f"Authorization: Bearer {TOKEN}"
-
-
-class Gateway:
-    """The process, as a supervisor sees it."""
-
-    def __init__(self, redis_url: str, *, port: int = 0) -> None:
-        self._ours, theirs = socket.socketpair()
-        with theirs:
-            self.process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "workers.gateway"),
-                    *("--set", f"redis.url={redis_url}", "--set", f"gateway.port={port}"),
-                    *("--lifeline-fd", str(theirs.fileno())),
-                ],
-                pass_fds=[theirs.fileno()],
-                env={**os.environ, "STREAMER_GATEWAY_TOKEN": TOKEN},
-                stderr=subprocess.PIPE,
-            )
-        self._ours.settimeout(PATIENCE_SECONDS)
-
-    def ready(self) -> Ready:
-        """What it says on its lifeline; raises ValidationError if it ends without a word."""
-        return msgspec.json.decode(self._ours.recv(4096), type=Ready)
-
-    def end(self) -> tuple[int, str]:
-        """Its exit code and what it said."""
-        _, said = self.process.communicate(timeout=PATIENCE_SECONDS)
-        return self.process.returncode, said.decode()
-
-    def close(self) -> None:
-        self._ours.close()
-        self.process.kill()
-        self.process.communicate()
 
 
 @pytest.fixture(scope="module")

@@ -123,7 +123,7 @@ class Access:
         self._tokens = dict(self._own)
         self._unreadable: list[str] = []
         self._grants: set[Grant] = set()
-        self._refreshing = asyncio.Lock()
+        self._refreshing, self._looking = asyncio.Lock(), asyncio.Lock()
         self._refreshed_at = -MISS_SECONDS
 
     @property
@@ -139,8 +139,8 @@ class Access:
             TransportError: Redis does not answer.
         """
         async with self._refreshing:
-            entries, unreadable = await asyncio.to_thread(self._store.read)
             self._refreshed_at = time.monotonic()
+            entries, unreadable = await asyncio.to_thread(self._store.read)
             self._tokens = entries | self._own
             if unreadable != self._unreadable:
                 self._unreadable = unreadable
@@ -170,10 +170,8 @@ class Access:
         """
         digest = digest_of(secret)
         principal = self._find(digest)
-        if principal is None and time.monotonic() - self._refreshed_at > MISS_SECONDS:
-            # It may have been made just now.
-            with contextlib.suppress(TransportError):  # then what was known has to do
-                await self.refresh()
+        if principal is None:
+            await self._look_again()
             principal = self._find(digest)
         if principal is None:
             raise AccessError(End.UNKNOWN)
@@ -200,6 +198,16 @@ class Access:
             yield grant
         finally:
             self._grants.discard(grant)
+
+    async def _look_again(self) -> None:
+        """An unknown token may have been made just now. Many that ask share one look."""
+        asked_at = time.monotonic()
+        async with self._looking:
+            if self._refreshed_at >= asked_at:
+                return
+            await asyncio.sleep(max(0.0, self._refreshed_at + MISS_SECONDS - time.monotonic()))
+            with contextlib.suppress(TransportError):  # then what was known has to do
+                await self.refresh()
 
     def _find(self, digest: str) -> Principal | None:
         found = None

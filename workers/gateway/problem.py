@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
-from starlette.websockets import WebSocket
 
 from streamer.core.errors import ConfigError, TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from fastapi import FastAPI
-    from starlette.requests import Request
+    from fastapi import FastAPI, Request
 
 
 class ProblemResponse(JSONResponse):
@@ -37,7 +35,7 @@ class ProblemResponse(JSONResponse):
 def answer_with_problems(app: FastAPI) -> None:
     """Have every error of the app answered with a problem document."""
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http)  # of sockets too
+    app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(ConfigError, _refused)
     app.add_exception_handler(TransportError, _away)
     app.add_exception_handler(Exception, _bug)
@@ -52,12 +50,9 @@ async def _invalid(_request: Request, error: Exception) -> ProblemResponse:
     return ProblemResponse(422, "; ".join(details))
 
 
-async def _http(connection: Request | WebSocket, error: Exception) -> ProblemResponse:
+async def _http(_request: Request, error: Exception) -> ProblemResponse:
     assert isinstance(error, HTTPException)
-    response = ProblemResponse(error.status_code, str(error.detail), error.headers)
-    if isinstance(connection, WebSocket):  # then nobody else sends it
-        await connection.send_denial_response(response)
-    return response
+    return ProblemResponse(error.status_code, str(error.detail), error.headers)
 
 
 async def _refused(_request: Request, error: Exception) -> ProblemResponse:
