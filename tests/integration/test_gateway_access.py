@@ -18,6 +18,7 @@ from streamer.transport.keys import Keys
 from streamer.transport.tokens import Scope, TokenStore
 from tests.gateways import HEADERS, PATIENCE_SECONDS, TOKEN, Gateway, serving_events
 from tests.loopback import wait_for
+from workers.gateway import access
 
 PUBLIC = {("get", "/v1/health"), ("post", "/v1/session"), ("delete", "/v1/session")}
 """Routes under /v1 that need no token. All else is under /v1, or says nothing of anybody."""
@@ -37,7 +38,11 @@ def server():
 
 @pytest.fixture(scope="module")
 def url(server):
-    with serving_events(server.url, failures_per_minute=100_000) as url:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        serving_events(server.url, failures_per_minute=10**6, requests_per_minute=10**6) as url,
+    ):
+        patch.setattr(access, "MISS_SECONDS", 0.0)  # here most tokens are unknown
         yield url
 
 

@@ -88,7 +88,7 @@ def test_mutants_of_requests(server):
     code, said = gateway.end()
     gateway.close()
     assert code == 0
-    assert "Traceback" not in said
+    assert "Traceback" not in said, said
     assert TOKEN not in said
 
 

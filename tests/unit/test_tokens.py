@@ -15,6 +15,7 @@ from workers.gateway import access as access_module
 from workers.gateway.access import Access, AccessError, End, TooManyConnectionsError
 from workers.gateway.limits import RateLimits
 
+HERE = "127.0.0.1"
 HOUR_NS = 3_600 * 10**9
 
 
@@ -49,7 +50,7 @@ def make_access(store, clock, monkeypatch):
 
 def why_not(access: Access, secret: str) -> End:
     with pytest.raises(AccessError) as caught:
-        asyncio.run(access.identify(secret))
+        asyncio.run(access.identify(secret, address=HERE))
     assert secret not in str(caught.value)
     return caught.value.end
 
@@ -101,7 +102,7 @@ def test_entries_of_others_grant_nothing_and_hide_nothing(store, client, make_ac
     client.hset(Keys().tokens, "scope", '{"digest":"00","scopes":["root"],"created_ns":1}')
     assert store.read()[1] == ["broken", "scope"]
     access = make_access()
-    assert asyncio.run(access.identify(token)).name == "bob"
+    assert asyncio.run(access.identify(token, address=HERE)).name == "bob"
 
 
 @pytest.mark.parametrize(
@@ -120,7 +121,7 @@ def test_what_scopes_include(granted, allowed):
 def test_a_token_made_by_now_is_known_at_once_and_a_revoked_one_is_not(store, make_access):
     access = make_access()
     token = store.create("bob", [Scope.ADMIN], now_ns=1)
-    assert asyncio.run(access.identify(token)).name == "bob"
+    assert asyncio.run(access.identify(token, address=HERE)).name == "bob"
     store.revoke("bob")
     asyncio.run(access.refresh())
     assert why_not(access, token) is End.UNKNOWN
@@ -131,14 +132,14 @@ def test_what_is_nearly_a_token_is_none(store, make_access):
     token = store.create("bob", [Scope.ADMIN], now_ns=1)
     for wrong in ("", token[:-1], token + "x", token.swapcase(), digest_of(token), "\ud800", "é"):
         assert why_not(access, wrong or "-") is End.UNKNOWN
-    assert asyncio.run(access.identify("run-secret")).token.allows(Scope.ADMIN)
+    assert asyncio.run(access.identify("run-secret", address=HERE)).token.allows(Scope.ADMIN)
 
 
 def test_time_ends_a_token(store, clock, make_access):
     expires_ns = clock.utc_ns() + HOUR_NS
     token = store.create("bob", [Scope.ADMIN], now_ns=clock.utc_ns(), expires_ns=expires_ns)
     access = make_access()
-    principal = asyncio.run(access.identify(token))
+    principal = asyncio.run(access.identify(token, address=HERE))
     with access.hold(principal) as grant:
         clock.advance(3_599)
         asyncio.run(access.refresh())
@@ -156,8 +157,8 @@ def test_what_a_revoked_token_holds_is_told(store, make_access):
     other = store.create("eve", [Scope.ADMIN], now_ns=1)
     told = []
     with (
-        access.hold(asyncio.run(access.identify(token))) as grant,
-        access.hold(asyncio.run(access.identify(other))) as unaffected,
+        access.hold(asyncio.run(access.identify(token, address=HERE))) as grant,
+        access.hold(asyncio.run(access.identify(other, address=HERE))) as unaffected,
     ):
         grant.on_end(lambda: told.append("end"))
         # One made anew under the same name is another token.
@@ -174,7 +175,7 @@ def test_what_a_revoked_token_holds_is_told(store, make_access):
 def test_connections_are_counted_per_token(store, make_access):
     access = make_access()
     bob, eve = (
-        asyncio.run(access.identify(store.create(name, [Scope.ADMIN], now_ns=1)))
+        asyncio.run(access.identify(store.create(name, [Scope.ADMIN], now_ns=1), address=HERE))
         for name in ("bob", "eve")
     )
     with access.hold(bob), access.hold(eve):
@@ -189,7 +190,7 @@ def test_without_redis_known_tokens_stay(store, valkey, make_access, client):
     token = store.create("bob", [Scope.ADMIN], now_ns=1)
     asyncio.run(access.refresh())
     valkey.kill()
-    assert asyncio.run(access.identify(token)).name == "bob"
+    assert asyncio.run(access.identify(token, address=HERE)).name == "bob"
     assert why_not(access, "other") is End.UNKNOWN
 
 

@@ -162,15 +162,19 @@ class Access:
                     raise
                 self._end_stale()  # the feed tells of the loss; time goes on without Redis
 
-    async def identify(self, secret: str) -> Principal:
+    async def identify(self, secret: str, *, address: str) -> Principal:
         """Whose token this is.
+
+        Args:
+            secret: The token.
+            address: Where the caller is: who fails often is not looked up in Redis again.
 
         Raises:
             AccessError: It is unknown, revoked or expired.
         """
         digest = digest_of(secret)
         principal = self._find(digest)
-        if principal is None:
+        if principal is None and self.rates.may_fail(address):
             await self._look_again()
             principal = self._find(digest)
         if principal is None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 from streamer import __version__
-from workers.gateway.problem import answer_with_problems
+from workers.gateway.problem import PROBLEM_RESPONSES, answer_with_problems
 from workers.gateway.routes.events import events_router
 from workers.gateway.routes.health import health_router
 from workers.gateway.routes.session import session_router
@@ -24,6 +24,7 @@ def build_app(context: Context) -> FastAPI:
         version=__version__,
         docs_url=None,  # they would load scripts from the network
         redoc_url=None,
+        responses=PROBLEM_RESPONSES,
     )
     app.state.access = context.access
     answer_with_problems(app)

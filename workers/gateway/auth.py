@@ -154,7 +154,7 @@ async def _identified(connection: HTTPConnection) -> Principal | None:
 async def _principal(connection: HTTPConnection) -> Principal:
     secret = _secret(connection)
     try:
-        principal = await access_of(connection).identify(secret)
+        principal = await access_of(connection).identify(secret, address=address_of(connection))
     except AccessError as error:
         detail = f"{error}; ask for another, or make one with `streamer token create`"
         raise unauthorized(connection, detail, error="invalid_token") from None

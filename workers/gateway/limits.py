@@ -38,6 +38,10 @@ class RateLimits:
         """Count a request without a valid token. Seconds to wait if that was one too many."""
         return self._count(self._failures, address)
 
+    def may_fail(self, address: str) -> bool:
+        """Whether one more request without a valid token would be let pass."""
+        return self._limiter.test(self._failures, address)
+
     def _count(self, item: RateLimitItem, who: str) -> int | None:
         if self._limiter.hit(item, who):
             return None

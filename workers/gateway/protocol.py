@@ -58,6 +58,10 @@ class GatewayProtocol(H11Protocol):
                 h11.EndOfMessage(),
             ):
                 self.transport.write(self.conn.send(part) or b"")
+        if self.cycle is not None:
+            # What answers the request whose body this was would be the second answer.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
         self.transport.close()
 
     def _is_serving(self) -> bool:

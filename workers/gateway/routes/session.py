@@ -14,6 +14,7 @@ from workers.gateway.access import AccessError
 from workers.gateway.auth import (
     Principal,
     access_of,
+    address_of,
     is_own_origin,
     require,
     session_cookie,
@@ -56,7 +57,7 @@ def session_router(_context: Context) -> APIRouter:
         """Keep a token in a cookie that no script can read, for this gateway's own page."""
         _check_origin(request)
         try:
-            principal = await access_of(request).identify(body.token)
+            principal = await access_of(request).identify(body.token, address=address_of(request))
         except AccessError as error:
             raise unauthorized(request, f"{error}; expected a valid one") from None
         response.set_cookie(
