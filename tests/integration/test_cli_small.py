@@ -7,17 +7,22 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import datetime
 
 import pytest
 from typer.testing import CliRunner
 
 from streamer.cli.events import events_app
 from streamer.cli.sources import sources_app
+from streamer.cli.token import token_app
 from streamer.core.errors import ConfigError, TransportError
 from streamer.core.event import EventType, decode_event
 from streamer.transport.connection import connect
 from streamer.transport.embedded import EmbeddedValkey
+from streamer.transport.gateway_address import GatewayAddress
+from streamer.transport.rundir import RunDirectory
 from tests.eventlog import append, make_event
+from tests.gateways import TOKEN, serving_events
 from tests.videos import make_clip
 
 EVENTS = [
@@ -205,3 +210,74 @@ def test_doctor_looks_at_every_part():
     assert result.returncode == 1
     assert "secret" not in result.stdout + result.stderr
     assert "Traceback" not in result.stderr
+
+
+class TestTokens:
+    """`streamer token`, and tokens of other commands."""
+
+    def run(self, *arguments: str):
+        return CliRunner().invoke(token_app, [*arguments])
+
+    def test_create_list_revoke(self, valkey, client):
+        made = self.run("create", "bob", "--scope", "streams:write", "--expires", "12h")
+        token = made.stdout.strip()
+        assert token.startswith("streamer_")
+        assert "not shown again" in made.stderr
+        listed = self.run("list")
+        assert "bob" in listed.stdout
+        assert "streams:write" in listed.stdout
+        assert token not in listed.output
+        (row,) = json.loads(self.run("list", "--json").stdout)
+        assert (row["name"], row["scopes"], row["expired"]) == ("bob", ["streams:write"], False)
+        created, expires = (datetime.fromisoformat(row[key]) for key in ("created", "expires"))
+        assert (expires - created).total_seconds() == 12 * 3600
+        assert self.run("revoke", "bob").exit_code == 0
+        assert json.loads(self.run("list", "--json").stdout) == []
+        with pytest.raises(ConfigError, match="there is none"):
+            CliRunner().invoke(token_app, ["revoke", "bob"], catch_exceptions=False)
+
+    @pytest.mark.parametrize("expires", ["soon", "0d", "-1d", "1w"])
+    def test_an_end_that_can_not_be(self, valkey, expires):
+        with pytest.raises(ConfigError, match="--expires: expected a duration"):
+            CliRunner().invoke(
+                token_app, ["create", "bob", "--expires", expires], catch_exceptions=False
+            )
+
+    def test_tail_at_a_gateway(self, valkey, client, tmp_path, monkeypatch):
+        file = tmp_path / "token"
+        file.write_text(f"{TOKEN}\n")
+        monkeypatch.setenv("MY_TOKEN", TOKEN)
+        with serving_events(valkey.url) as url:
+            base = ["--url", url, "--since", "0", "--no-follow", "--json"]
+            for given in (f"file:{file}", "env:MY_TOKEN", TOKEN):
+                lines = tail(*base, "--token", given).stdout.splitlines()
+                assert [decode_event(line) for line in lines] == EVENTS
+            failed = tail(*base)
+            assert isinstance(failed.exception, ConfigError)
+            assert "STREAMER_TOKEN" in str(failed.exception)
+            monkeypatch.setenv("STREAMER_TOKEN", TOKEN)
+            assert len(tail(*base).stdout.splitlines()) == len(EVENTS)
+
+    def test_tail_at_the_gateway_of_an_own_run(self, valkey, client):
+        with serving_events(valkey.url) as url:
+            folder = RunDirectory()
+            path = GatewayAddress(url=url, token=TOKEN).write(folder.path)
+            assert path.stat().st_mode & 0o777 == 0o600
+            result = tail("--url", url, "--since", "0", "--no-follow", "--json")
+            folder.close()
+        assert len(result.stdout.splitlines()) == len(EVENTS)
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (("--token", "x"), "expected --url with --token"),
+            (("--url", "http://127.0.0.1:1", "--token", "env:NO_SUCH"), "NO_SUCH is not set"),
+            (("--url", "http://127.0.0.1:1", "--token", "file:/no/such"), "No such file"),
+            (("--url", "http://127.0.0.1:1", "--token", "two words"), "expected a token as"),
+        ],
+    )
+    def test_tokens_that_can_not_be(self, arguments, said):
+        failed = tail(*arguments)
+        assert isinstance(failed.exception, ConfigError)
+        assert said in str(failed.exception)
+        assert "two words" not in str(failed.exception)
