@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import re
 import signal
 import socket
 import time
+import urllib.error
+import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -339,3 +344,27 @@ def test_settings_for_one_worker_do_not_break_a_run_of_all(streamer):
         STREAMER_METRICS__PORT="9188",
     )  # fmt: skip
     assert done.code == 0, done.stderr
+
+
+def test_a_run_shows_its_token_once_and_keeps_it_to_its_user(start, room):
+    process = start("run", "synthetic:workcell?fps=10")
+    line = next(line for line in process.stdout if line.startswith("open: "))
+    url, token = re.fullmatch(r"open: (http://127\.0\.0\.1:\d+)/\?token=(\S+)\n", line).groups()
+    with urllib.request.urlopen(
+        urllib.request.Request(f"{url}/v1/session", headers={"Authorization": f"Bearer {token}"})
+    ) as answer:
+        assert "admin" in json.load(answer)["scopes"]
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(f"{url}/v1/session")
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has just ended
+            assert token.encode() not in path.read_bytes()
+    (kept,) = room.glob("streamer/run-*/gateway.json")
+    assert kept.stat().st_mode & 0o777 == 0o600
+    holding = [file for file in kept.parent.iterdir() if file.is_file() and file != kept]
+    assert holding
+    assert not [file for file in holding if token in file.read_text(errors="replace")]
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert token not in stdout + stderr
