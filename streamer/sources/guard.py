@@ -56,7 +56,6 @@ _NEVER = tuple(
 _LOOPBACK = tuple(ipaddress.ip_network(network) for network in ("127.0.0.0/8", "::1/128"))
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _COMPATIBLE = ipaddress.IPv6Network("::/96")
-_SECURE = {"rtsps", "https"}
 _SYNTHETIC = "synthetic:"
 
 _PROTOCOLS = {
@@ -153,8 +152,6 @@ def pin(url: str, policy: SourcePolicy, *, resolve: Resolve | None = None) -> Pi
         options |= {"max_redirects": "0", "headers": f"Host: {parts.netloc}\r\n"}
         if "hls" not in policy.kinds:
             options["format_whitelist"] = _PLAIN_FORMATS
-    if scheme in _SECURE and str(address) != parts.hostname:
-        options["verifyhost"] = parts.hostname or ""
     pinned = urlunsplit((scheme, f"{host}{port}", parts.path, parts.query, ""))
     return PinnedAddress(url=pinned, options=options)
 

@@ -193,7 +193,7 @@ def test_what_is_opened_is_the_address_that_was_checked():
     assert plain.options["protocol_whitelist"] == "http,tcp"
     secure = pin("https://six/x", LAN, resolve=resolve)
     assert secure.url == "https://[fd00::7]/x"
-    assert secure.options["verifyhost"] == "six"
+    assert secure.options["headers"] == "Host: six\r\n"
     camera = pin("rtsp://cam/live", LAN, resolve=resolve)
     assert camera.url == "rtsp://10.0.0.1/live"
     assert "http" not in camera.options["protocol_whitelist"]

@@ -198,6 +198,7 @@ class GatewayService:
         return uvicorn.Config(
             app,
             http=GatewayProtocol,
+            ws_max_size=self._settings.max_body_bytes,
             h11_max_incomplete_event_size=self._settings.max_header_bytes,
             log_config=None,
             access_log=False,  # its lines would have queries in them
