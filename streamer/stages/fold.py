@@ -158,7 +158,8 @@ class Fold:
                 case FeatureChunk():
                     for t in range(len(judged)):
                         self._occasion = Occasion.at_frame(judged, t, taken=self.taken)
-                        yield from self._bridge(judged.ready)
+                        if self._leaps():
+                            yield from self._bridge(judged.ready)
                         self.features_D, self._ready = judged.features[t], judged.ready
                         yield True
 
@@ -196,20 +197,27 @@ class Fold:
             position=entry.position,
         )
 
+    def _leaps(self) -> bool:
+        """Whether anything lies between the last frame and this one."""
+        occasion, state = self._occasion, self.state
+        return (
+            occasion.seq != state.next_seq
+            or occasion.epoch != state.epoch
+            or occasion.pts_seconds - state.newest_pts_seconds
+            > self.bundle.config.gap.state_ttl_seconds
+        )
+
     def _bridge(self, ready: Mark) -> Iterator[bool]:
         """State what lies between the last frame and this one, and apply the gap policy.
 
         Before that, frames that wait for a look ahead are decided: it does not reach across.
         """
         occasion, state = self._occasion, self.state
-        same_epoch, missing = occasion.epoch == state.epoch, occasion.seq - state.next_seq
+        missing = occasion.seq - state.next_seq
         seconds = occasion.pts_seconds - state.newest_pts_seconds
-        paused = seconds > self.bundle.config.gap.state_ttl_seconds
-        if same_epoch and not missing and not paused:
-            return
         yield from self._decide_waiting(ready)
         self._occasion = occasion
-        if not same_epoch:
+        if occasion.epoch != state.epoch:
             self._begin_epoch()
         elif missing:
             self._cross(missing, seconds, GapReason.DROPPED)
