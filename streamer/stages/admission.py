@@ -7,21 +7,35 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from streamer.core.feature import StatusNote
+from streamer.transport.transport import Refusal, Unreadable
 
 if TYPE_CHECKING:
     from streamer.core.feature import InputEntry
     from streamer.core.state import StreamState
     from streamer.models.config import ModelConfig
+    from streamer.transport.transport import LogEntry
 
 
-def misfit(item: InputEntry, state: StreamState, config: ModelConfig) -> str:
-    """Why an entry can't be folded into a state; empty if it can.
+def admit(
+    entry: LogEntry | Unreadable, state: StreamState, config: ModelConfig
+) -> InputEntry | Unreadable:
+    """What an entry means; itself as refused, if it can't be folded in.
 
     Args:
-        item: The entry.
+        entry: As it was read.
         state: What is before it.
         config: Of the model.
     """
+    if isinstance(entry, Unreadable):
+        return entry
+    why = _misfit(entry.entry, state, config)
+    if not why:
+        return entry.entry
+    return Unreadable(state.stream_id, entry.position, entry.payload, why, Refusal.MISFIT)
+
+
+def _misfit(item: InputEntry, state: StreamState, config: ModelConfig) -> str:
+    """Why it can't be folded in; empty if it can."""
     if item.stream_id != state.stream_id:
         return f"expected an entry of stream {state.stream_id}, found {item.stream_id}"
     if isinstance(item, StatusNote):

@@ -14,20 +14,19 @@ import numpy as np
 from streamer.core.event import EndReason, GapPolicy, GapReason
 from streamer.core.feature import FeatureChunk, StatusNote, StreamStatus
 from streamer.core.state import AnomalyState, Checkpoint, DeadLetter, StreamState
-from streamer.stages.admission import misfit
+from streamer.stages.admission import admit
 from streamer.stages.advanced import Advanced
 from streamer.stages.anomaly import close_anomaly
 from streamer.stages.lookahead import joined
 from streamer.stages.occasion import Occasion
 from streamer.stages.version import next_version
-from streamer.transport.transport import Refusal, Unreadable
+from streamer.transport.transport import Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from streamer.core.clock import Mark
     from streamer.core.event import Event
-    from streamer.core.feature import InputEntry
     from streamer.core.ledger import Ledger
     from streamer.models.bundle import Bundle
     from streamer.stages.anomaly import AnomalyDecision, AnomalyWatch
@@ -140,7 +139,7 @@ class Fold:
     def _walk(self) -> Iterator[bool]:
         """Yields True where the model is to step, and goes on when its outputs have been taken."""
         for entry in self.entries:
-            judged = self._judge(entry)
+            judged = admit(entry, self.state, self.bundle.config)
             self._version = next_version(
                 self._version,
                 entry.position,
@@ -173,16 +172,6 @@ class Fold:
             self.features_D = None
             self._ready = ready or lookahead.frames[-1].ready
             yield True
-
-    def _judge(self, entry: LogEntry | Unreadable) -> InputEntry | Unreadable:
-        """What an entry means; itself as refused, if it can't be folded in here."""
-        if isinstance(entry, Unreadable):
-            return entry
-        why = misfit(entry.entry, self.state, self.bundle.config)
-        if not why:
-            return entry.entry
-        stream_id = self.state.stream_id
-        return Unreadable(stream_id, entry.position, entry.payload, why, Refusal.MISFIT)
 
     def _refuse(self, entry: Unreadable) -> None:
         """State that an entry was left out. Frames missing by it are stated with the next one."""
