@@ -50,6 +50,7 @@ class EventMaker:
     ) -> Event:
         """The event of a decision."""
         segment = _segment(decision.segment, end=decision.end, reason=decision.end_reason)
+        delay_seconds = decision.decision_delay_seconds + occasion.ahead_seconds
         label = None
         if not isinstance(decision, AnomalyDecision) and decision.label is not None:
             label = self._labels[decision.label]
@@ -61,7 +62,7 @@ class EventMaker:
                 score=decision.score,
                 confidence=decision.confidence,
                 status=decision.status,
-                decision_delay_seconds=decision.decision_delay_seconds,
+                decision_delay_seconds=delay_seconds,
             )
         elif decision.type is EventType.PHASE_TRANSITION:
             previous = decision.previous
@@ -77,7 +78,7 @@ class EventMaker:
                 ),
                 confidence=decision.confidence,
                 status=decision.status,
-                decision_delay_seconds=decision.decision_delay_seconds,
+                decision_delay_seconds=delay_seconds,
             )
         else:
             data = ActionData(
@@ -86,7 +87,7 @@ class EventMaker:
                 segment=segment,
                 confidence=decision.confidence,
                 status=decision.status,
-                decision_delay_seconds=decision.decision_delay_seconds,
+                decision_delay_seconds=delay_seconds,
             )
         happened_ns = decision.segment.start_ns if decision.end is None else decision.end[1]
         return self._event(
