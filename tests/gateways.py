@@ -21,6 +21,8 @@ from workers.gateway.server import GatewayService
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import httpx
+
 
 TOKEN = "of-a-test"
 """Of every gateway that tests start, with all rights."""
@@ -28,6 +30,21 @@ TOKEN = "of-a-test"
 PATIENCE_SECONDS = 15.0
 
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}
+
+
+def bearer(token: str) -> dict[str, str]:
+    """The header of a token."""
+    return {"Authorization": f"Bearer {token}"}
+
+
+def problem_of(answer: httpx.Response, status: int) -> str:
+    """The detail of a problem document, which the answer has to be."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    body = answer.json()
+    assert body["status"] == status
+    assert set(body) == {"type", "title", "status", "detail"}
+    return body["detail"]
 
 
 @contextlib.contextmanager
