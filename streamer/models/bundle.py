@@ -13,7 +13,7 @@ from streamer.core.errors import ModelError
 from streamer.core.preprocess import Preprocess
 from streamer.models.anomaly import AnomalyConfig
 from streamer.models.config import NUM_GATES, DecoderConfig, GapConfig, ModelConfig
-from streamer.models.manifest import MANIFEST, decode_json, read_verified
+from streamer.models.manifest import CAPTION_STEP, MANIFEST, decode_json, read_verified
 from streamer.models.phase_filter import PhaseFilterConfig
 
 if TYPE_CHECKING:
@@ -69,6 +69,12 @@ class Bundle:
         config = decode_json(path / "config.json", contents["config.json"], ModelConfig)
         decoder = decode_json(path / "decoder.json", contents["decoder.json"], DecoderConfig)
         _check_lengths(path / "decoder.json", config, decoder)
+        if (CAPTION_STEP in contents) != (config.head == "caption"):
+            expected = "a file" if config.head == "caption" else "no file"
+            raise ModelError(
+                f"{path / CAPTION_STEP}: expected {expected} in {MANIFEST}, as the head is "
+                f"{config.head}; export the bundle again"
+            )
         _check_weights(path / "model.safetensors", contents["model.safetensors"], config)
         return cls(
             path=path,
