@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from streamer.cli.fit_clips import HeadChoice, PoolingChoice, choose_pooling, fit_clips
 from streamer.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -34,6 +35,16 @@ def fit(
         None,
         help="Train on own videos: a CSV file with the columns "
         "video,start,end,label[,kind][,track][,split][,source]; see `streamer dataset`.",
+    ),
+    head: HeadChoice = typer.Option(
+        HeadChoice.FRAMES,
+        help="With --videos, what the model says: phases and actions of each frame, a class of a "
+        "clip, phases known only in order, values, or a caption. See docs/heads.md.",
+    ),
+    pooling: PoolingChoice | None = typer.Option(
+        None,
+        help="How a clip's frames become one answer: with --head sequence (attention), or "
+        "regression (none: values of each frame).",
     ),
     self_supervised: str | None = typer.Option(
         None,
@@ -84,6 +95,9 @@ def fit(
     """Train a temporal model, fit the decoder, measure it on unseen data, and write a bundle."""
     if sum(given is not None for given in (synthetic, videos, self_supervised)) != 1:
         raise ConfigError("fit: expected one of --synthetic, --videos and --self-supervised")
+    if videos is None and head is not HeadChoice.FRAMES:
+        raise ConfigError(f"fit: expected --videos with --head {head}; its table has the answers")
+    choose_pooling(head, pooling)
     _need_training_packages()
     from streamer.training.run import Shape
 
@@ -134,6 +148,26 @@ def fit(
     opened, maker, analysis_fps = _features_of(
         videos, encoder, analysis_fps=analysis_fps, cache=features or out.parent / "features"
     )
+    if videos is not None and head is not HeadChoice.FRAMES:
+        if teacher is not None:
+            raise ConfigError(f"fit: expected no --teacher with --head {head}")
+        _show(
+            fit_clips(
+                out,
+                videos,
+                head=head,
+                pooling=pooling,
+                shape=shape,
+                name=name,
+                encoder=opened,
+                maker=maker,
+                analysis_fps=analysis_fps,
+                updates=updates,
+                seed=seed,
+                assignments=assignments,
+            )
+        )
+        return
     with clip_progress() as progress:
         if videos is not None:
             origin = videos.stem

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from streamer.training.clip_card import clip_table
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -70,7 +72,9 @@ def _lines(
     yield ""
     if config.head != "frames":
         pooled = "" if config.pooling == "none" else f", {config.pooling} pooling"
-        yield f"- **Head**: {config.head}{pooled}: {_listed(config.phases or config.targets)}"
+        labels = config.phases or config.targets
+        told = f"{len(labels)} words" if config.head == "caption" else _listed(labels)
+        yield f"- **Head**: {config.head}{pooled}: {told}"
     elif config.num_classes:
         yield f"- **Phases** (one at a time): {_listed(config.phases)}"
         yield f"- **Actions** (any number): {_listed(config.actions)}"
@@ -88,7 +92,7 @@ def _lines(
     yield f"- **Encoder**: `{config.encoder}` ({config.encoder_id})"
     yield f"- **Frames per second**: {config.analysis_fps:g}"
     yield f"- **Gaps**: state kept up to {config.gap.hold_seconds:g} s, reset after longer ones"
-    if config.num_classes:
+    if config.num_classes and config.head in ("frames", "ctc"):
         yield (
             f"- **Decoder**: smoothing {decoder.smoothing_seconds:g} s, temperatures "
             f"{decoder.phase_temperature:g} (phases) and {decoder.action_temperature:g} (actions)"
@@ -98,7 +102,9 @@ def _lines(
     yield ""
     yield f"Trained on {metrics['origin']}."
     yield ""
-    if any(part in metrics for part in PARTS):
+    if config.head != "frames" and "test" in metrics:
+        yield from clip_table(metrics["test"])
+    elif any(part in metrics for part in PARTS):
         yield from _table(metrics)
     if decoder.anomaly is not None and "anomaly" in metrics:
         yield from _alarms(decoder.anomaly, metrics["anomaly"])

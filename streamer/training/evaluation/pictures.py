@@ -23,8 +23,10 @@ _MANY = 14
 """More classes than this have no room for numbers."""
 
 
-def plot_confusion(path: Path, confusion_CC: np.ndarray, labels: Sequence[str]) -> None:
-    """Part of each true phase's frames (row) taken for each phase (column), as a PNG."""
+def plot_confusion(
+    path: Path, confusion_CC: np.ndarray, labels: Sequence[str], *, unit: str = "frames"
+) -> None:
+    """Part of each true class's frames, or clips (row), taken for each class (column), as a PNG."""
     totals_C1 = np.maximum(confusion_CC.sum(axis=1, keepdims=True), 1)
     parts_CC = confusion_CC / totals_C1
     size = 2.5 + 0.55 * len(labels)
@@ -40,7 +42,7 @@ def plot_confusion(path: Path, confusion_CC: np.ndarray, labels: Sequence[str]) 
             for label, total in zip(labels, confusion_CC.sum(axis=1), strict=True)
         ],
     )
-    axes.set(xlabel="said at once", ylabel="truth (frames)")
+    axes.set(xlabel="said", ylabel=f"truth ({unit})")
     if len(labels) <= _MANY:
         for row, column in np.argwhere(confusion_CC > 0):
             part = parts_CC[row, column]
@@ -48,7 +50,7 @@ def plot_confusion(path: Path, confusion_CC: np.ndarray, labels: Sequence[str]) 
             axes.text(
                 column, row, f"{part:.2f}", ha="center", va="center", color=colour, fontsize=8
             )
-    figure.colorbar(image, ax=axes, label="part of the true phase's frames", shrink=0.8)
+    figure.colorbar(image, ax=axes, label=f"part of the true class's {unit}", shrink=0.8)
     figure.savefig(path, dpi=110)
 
 
