@@ -52,8 +52,21 @@ def fit(
         help="Learn what is normal on this camera or recording, without labels: as in "
         "`streamer run`. The bundle then announces anomalies.",
     ),
+    anomalies: bool = typer.Option(
+        False,
+        "--anomalies",
+        help="With --videos: announce what is unlike the labelled videos too. What the model says "
+        "of labels stays the same.",
+    ),
     false_alarms_per_hour: float = typer.Option(
-        1.0, min=1e-6, help="Self-supervised: most false alarms on normal video."
+        1.0,
+        min=1e-6,
+        help="Self-supervised, and --anomalies: most false alarms on normal video.",
+    ),
+    anticipation_frames: int = typer.Option(
+        0,
+        min=0,
+        help="With --anomalies: also learn to guess features so many frames ahead, for `eval`.",
     ),
     seeds: int = typer.Option(64, min=1, help="Synthetic: how many scenes to train on."),
     minutes: float | None = typer.Option(
@@ -98,6 +111,10 @@ def fit(
     if videos is None and head is not HeadChoice.FRAMES:
         raise ConfigError(f"fit: expected --videos with --head {head}; its table has the answers")
     choose_pooling(head, pooling)
+    if anomalies and (videos is None or head is not HeadChoice.FRAMES):
+        raise ConfigError("fit: expected --videos and --head frames with --anomalies")
+    if anticipation_frames and not anomalies:
+        raise ConfigError("fit: expected --anomalies with --anticipation-frames")
     _need_training_packages()
     from streamer.training.run import Shape
 
@@ -139,6 +156,7 @@ def fit(
     from streamer.cli.progress import clip_progress
     from streamer.models.bundle import Bundle
     from streamer.runtime.clock import SystemClock
+    from streamer.training.foresight import Foresight
     from streamer.training.recipe import make_recipe
     from streamer.training.run import make_config, train_bundle
     from streamer.training.synthetic_dataset import synthetic_dataset
@@ -193,6 +211,11 @@ def fit(
         recipe=make_recipe({"max_updates": str(updates), "seed": str(seed)}, assignments),
         progress=_say_check,
         teacher=None if teacher is None else Bundle.load(teacher),
+        foresight=Foresight(
+            false_alarms_per_hour=false_alarms_per_hour, anticipation_frames=anticipation_frames
+        )
+        if anomalies
+        else None,
     )
     _show(bundle)
 

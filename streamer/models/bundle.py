@@ -164,6 +164,9 @@ def _check_weights(path: Path, data: bytes, config: ModelConfig) -> None:
     if config.anomaly_dim:
         expected["anomaly.basis_DJ"] = (config.feature_dim, config.anomaly_dim - 1)
         expected["anomaly.predict.2.weight"] = (2 * config.anomaly_dim, config.hidden_dim)
+    if config.anticipation_frames:
+        ahead = config.anticipation_frames * config.anomaly_dim
+        expected["anticipation.predict.2.weight"] = (ahead, config.hidden_dim)
     for name, shape in expected.items():
         found = tensors[name].shape if name in tensors else "none"
         if found != shape:

@@ -81,7 +81,7 @@ def _lines(
     if config.anomaly_dim:
         yield (
             f"- **Anomalies**: {config.anomaly_dim} components of the next frame's features, "
-            "predicted"
+            f"predicted{'; what these videos show is normal to it' if config.num_classes else ''}"
         )
     yield (
         f"- **Network**: {_CELLS[config.architecture]}, {config.feature_dim} features → "
@@ -139,7 +139,7 @@ def _alarms(anomaly: AnomalyConfig, found: Mapping[str, Any]) -> Iterator[str]:
         f"{anomaly.exit:g}; the median of normal video is {found['median_score']:g}"
     )
     yield (
-        f"- **Rests on** {found['calibration_minutes']:g} minutes that taught nothing "
+        f"- **Rests on** {found['calibration_minutes']:g} minutes that {_use(found)} "
         f"({found['training_minutes']:g} minutes did), in {found['blocks']} blocks of "
         f"{found['block_seconds']:g} s; {found['announced_in_calibration']} announced there"
     )
@@ -153,6 +153,17 @@ def _alarms(anomaly: AnomalyConfig, found: Mapping[str, Any]) -> Iterator[str]:
             "recording did not show"
         )
     yield ""
+
+
+def _use(found: Mapping[str, Any]) -> str:
+    """Of the calibration part; beside labels it is the validation part."""
+    if "test_minutes" not in found:
+        return "taught nothing"
+    return (
+        f"told when to stop learning labels and fitted their decoder; "
+        f"{found['announced_in_test']} announced in {found['test_minutes']:g} minutes of the test "
+        "part"
+    )
 
 
 def _table(metrics: Mapping[str, Any]) -> Iterator[str]:
