@@ -9,6 +9,7 @@ import torch
 import typer
 from typer.testing import CliRunner
 
+from streamer.cli.app import app
 from streamer.cli.eval import evaluate
 from streamer.core.errors import ConfigError, ModelError
 from streamer.core.preprocess import Preprocess
@@ -62,10 +63,10 @@ def bundle_of(folder, head, *, seed=0, **changes):
 
 
 def run(*options):
-    app = typer.Typer()
-    app.command()(evaluate)
+    alone = typer.Typer()
+    alone.command()(evaluate)
     arguments = [*(str(option) for option in options), "--resamples", "40"]
-    return CliRunner().invoke(app, arguments, catch_exceptions=False)
+    return CliRunner().invoke(alone, arguments, catch_exceptions=False)
 
 
 def report_of(out):
@@ -179,6 +180,47 @@ def test_a_bundle_of_any_head_is_whole_unless_its_graph_is_of_another_model(tmp_
     (bundle.path / "manifest.json").write_bytes(make_manifest(bundle.path))
     (fault,) = inspect_bundle(bundle.path).faults
     assert "not of the same model" in fault
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_recordings_without_labels_are_told_as_json(tmp_path, head):
+    bundle = bundle_of(tmp_path / "bundle", head)
+    write_classes(tmp_path, 2)
+    videos = [str(tmp_path / name) for name in ("0.npy", "1.npy")]
+    done = CliRunner().invoke(app, ["predict", *videos, "--bundle", str(bundle.path)])
+    assert done.exit_code == 0, done.exception
+    told = [msgspec.json.decode(line) for line in done.stdout.splitlines()]
+    assert [one["video"] for one in told] == videos
+    tracks = [np.load(video).T for video in videos]
+    for one, track, reading in zip(told, tracks, read_with_bundle(bundle, tracks), strict=True):
+        assert one["seconds"] == pytest.approx((len(track) - 1) / 10)
+        if head == "sequence":
+            assert list(one["probabilities"].values()) == pytest.approx(reading.outputs.tolist())
+            assert one["label"] == max(one["probabilities"], key=one["probabilities"].get)
+        elif head == "regression":
+            assert list(one["values"].values()) == pytest.approx(reading.outputs.tolist())
+        elif head == "caption":
+            names = bundle.config.targets
+            assert one["caption"] == " ".join(names[word] for word in reading.words)
+        else:
+            assert {phase["label"] for phase in one["phases"]} <= set(PHASES)
+    missing = CliRunner().invoke(app, ["predict", "a.mp4", "--bundle", str(bundle.path)])
+    assert "a.mp4: expected features of 'told'" in str(missing.exception)
+    frames = CliRunner().invoke(app, ["predict", "a.mp4", "--bundle", "workcell"])
+    assert "expected a head beyond frames" in str(frames.exception)
+
+
+@pytest.mark.parametrize("head", ["sequence", "caption"])
+def test_the_graph_of_whole_clips_is_exported_unless_there_are_two(tmp_path, head):
+    bundle = bundle_of(tmp_path / "bundle", head)
+    out = tmp_path / "model.onnx"
+    done = CliRunner().invoke(app, ["export", str(bundle.path), "--onnx", str(out)])
+    if head == "caption":
+        assert "which has two" in str(done.exception)
+        assert not out.exists()
+        return
+    assert out.read_bytes() == (bundle.path / "model.onnx").read_bytes()
+    assert f"features (T, B, {FEATURE_DIM}), mask (T, B)" in done.stdout
 
 
 def test_features_of_another_width_are_refused(tmp_path):

@@ -140,7 +140,7 @@ def replace_thresholds(count):
     [
         ({"head": "sequence", "phases": PHASES, "pooling": "last"}, "train it with head=frames"),
         ({"head": "regression", "targets": ("a",), "pooling": "mean"}, "pooling=none"),
-        ({"head": "caption", "targets": WORDS}, "streamer eval"),
+        ({"head": "caption", "targets": WORDS}, "streamer predict"),
     ],
     ids=lambda value: value.get("head") if isinstance(value, dict) else "",
 )

@@ -16,7 +16,7 @@ BACKENDS = ("onnx", "torch")
 _INSTEAD = {
     "sequence": "train it with head=frames to say of each frame what it shows",
     "regression": "train it with pooling=none for values of each frame",
-    "caption": "caption recorded clips with streamer eval, or train head=frames",
+    "caption": "caption recordings with streamer predict, or train head=frames",
 }
 """What to do with a head that reads whole clips."""
 
