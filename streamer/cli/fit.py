@@ -113,6 +113,10 @@ def fit(
     choose_pooling(head, pooling)
     if anomalies and (videos is None or head is not HeadChoice.FRAMES):
         raise ConfigError("fit: expected --videos and --head frames with --anomalies")
+    if anomalies and directions == 2:
+        raise ConfigError(
+            "fit: expected --directions 1 with --anomalies, found 2: they see the next frame"
+        )
     if anticipation_frames and not anomalies:
         raise ConfigError("fit: expected --anomalies with --anticipation-frames")
     _need_training_packages()

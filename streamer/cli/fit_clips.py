@@ -104,6 +104,11 @@ def fit_clips(
 
     chosen = choose_pooling(head, pooling)
     check_assignments(assignments, head.value)
+    if shape.lookahead_frames and (head is HeadChoice.CAPTION or chosen is not PoolingChoice.NONE):
+        raise ConfigError(
+            f"fit: expected --lookahead 0 with --head {head} that reads whole clips, found "
+            f"{shape.lookahead_frames}; with --directions 2 it sees all of a clip"
+        )
     values = {"max_updates": str(updates), "seed": str(seed), "num_lanes": "16"}
     recipe = make_recipe({**values, "check_every": "25"}, assignments)
     check_place(out / "bundle")

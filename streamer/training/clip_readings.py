@@ -12,7 +12,9 @@ from streamer.core.errors import ModelError
 from streamer.models.temporal.captions import OnnxCaptioner
 from streamer.models.temporal.clips import OnnxClipModel
 from streamer.models.temporal.registry import open_temporal_model
+from streamer.models.temporal.torch import load_network
 from streamer.training.clip_predict import predict_captions, predict_clips, predict_frames
+from streamer.training.clips import ClipExample
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,12 +69,14 @@ def read_with_network(
 def read_with_bundle(bundle: Bundle, tracks: Sequence[np.ndarray]) -> tuple[Reading, ...]:
     """As it is served: by the graphs, and heads per frame step by step.
 
+    Heads per frame that walk backwards too are read by their float32 weights.
+
     Args:
         bundle: Of any head but `frames`.
         tracks: Features (T, D) of each clip.
 
     Raises:
-        ModelError: The model can't be opened, or serves whole recordings only.
+        ModelError: The model can't be opened.
     """
     config = bundle.config
     if config.head == "caption":
@@ -92,7 +96,18 @@ def read_with_bundle(bundle: Bundle, tracks: Sequence[np.ndarray]) -> tuple[Read
         return tuple(readings)
     if config.head == "frames":
         raise ModelError(f"bundle {config.name}: expected a head beyond frames, found frames")
-    return tuple(Reading(outputs=outputs) for outputs in _stepped(bundle, tracks))
+    return tuple(Reading(outputs=outputs) for outputs in _per_frame(bundle, tracks))
+
+
+def _per_frame(bundle: Bundle, tracks: Sequence[np.ndarray]) -> list[np.ndarray]:
+    if bundle.config.directions == 1:
+        return _stepped(bundle, tracks)
+    # A step has frames behind it alone: what also walks backwards reads the recording by torch.
+    examples = [
+        ClipExample(name=str(k), views=(track_TD,), target=np.zeros(0))
+        for k, track_TD in enumerate(tracks)
+    ]
+    return predict_frames(load_network(bundle), examples)
 
 
 def _stepped(bundle: Bundle, tracks: Sequence[np.ndarray]) -> list[np.ndarray]:

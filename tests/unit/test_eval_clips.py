@@ -17,7 +17,7 @@ from streamer.models.inspection import inspect_bundle
 from streamer.models.manifest import make_manifest
 from streamer.training.clip_readings import Reading, read_with_bundle
 from streamer.training.clip_run import NO_THRESHOLDS
-from streamer.training.clip_scores import OrderScorer
+from streamer.training.clip_scores import OrderScorer, order_edit
 from streamer.training.export import write_bundle
 from streamer.training.graph import make_graph
 from tests.clip_tables import (
@@ -180,6 +180,23 @@ def test_a_bundle_of_any_head_is_whole_unless_its_graph_is_of_another_model(tmp_
     (bundle.path / "manifest.json").write_bytes(make_manifest(bundle.path))
     (fault,) = inspect_bundle(bundle.path).faults
     assert "not of the same model" in fault
+
+
+def test_a_head_per_frame_that_walks_backwards_too_is_measured(tmp_path):
+    table = write_orders(tmp_path, 3, timed=False)
+    out = tmp_path / "out"
+    for number, lookahead in enumerate((0, 2)):
+        changes = {"directions": 2, "lookahead_frames": lookahead}
+        bundle = bundle_of(tmp_path / f"b{number}", "ctc", **changes)
+        done = run("--bundle", bundle.path, "--videos", table, "--out", out)
+        assert done.exit_code == 0, done.output
+        clips = report_of(out)["bundles"][0]["clips"]
+        edits = [edit_of(clip["beam"], clip["truth"]) for clip in clips]
+        assert report_of(out)["bundles"][0]["scores"]["edit_beam"] == pytest.approx(np.mean(edits))
+
+
+def edit_of(said, truth):
+    return order_edit([PHASES.index(name) for name in said], [PHASES.index(n) for n in truth])
 
 
 @pytest.mark.parametrize("head", HEADS)

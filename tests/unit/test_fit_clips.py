@@ -89,6 +89,14 @@ def test_values_of_each_frame_leave_frames_out_that_nobody_told(tmp_path):
     assert "over_time.png" in files_of(out)
 
 
+def test_two_directions_read_a_clip_from_both_ends(tmp_path):
+    table = write_classes(tmp_path, 12)
+    out = tmp_path / "run"
+    done = run(table, out, "--head", "sequence", "--pooling", "mean", "--directions", "2")
+    assert done.exit_code == 0, done.output
+    assert Bundle.load(out / "bundle").config.directions == 2
+
+
 @pytest.mark.parametrize("timed", [True, False])
 def test_the_order_of_phases_with_and_without_their_times(tmp_path, timed):
     table = write_orders(tmp_path, 20, timed=timed)
@@ -193,6 +201,10 @@ def test_what_is_wrong_with_a_table_is_told_with_its_row(tmp_path, head, rows, m
         (("--pooling", "mean"), r"--pooling: expected none with --head frames, found mean"),
         (("--head", "sequence", "--set", "method=window"), r"method is for the head frames"),
         (("--head", "sequence", "--teacher", "workcell"), r"expected no --teacher"),
+        (
+            ("--head", "caption", "--directions", "2", "--lookahead", "3"),
+            r"expected --lookahead 0 with --head caption that reads whole clips, found 3",
+        ),
         (("--head", "regression"), r"heading video,start,end,label,value .* head regression"),
     ],
 )

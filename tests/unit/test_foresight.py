@@ -202,6 +202,7 @@ def test_a_bundle_has_anomalies_beside_labels_and_eval_tells_how_far_it_sees(tmp
     ("options", "message"),
     [
         (("--anomalies", "--head", "ctc"), "expected --videos and --head frames with --anomalies"),
+        (("--anomalies", "--directions", "2"), "expected --directions 1 with --anomalies"),
         (("--anticipation-frames", "3"), "expected --anomalies with --anticipation-frames"),
         (("--anomalies", "--false-alarms-per-hour", "0.01"), "--anomalies: expected at least"),
     ],
