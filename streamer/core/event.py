@@ -54,6 +54,8 @@ class EndReason(StrEnum):
     """It never lasted its minimum duration."""
     NEXT_PHASE = "next_phase"
     STREAM_ENDED = "stream_ended"
+    PAUSED = "paused"
+    """Somebody paused the stream."""
     NEW_EPOCH = "new_epoch"
     """The source was opened anew, so the memory of the picture before is gone."""
     GAP = "gap"

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from streamer.telemetry.observer import Observer
     from streamer.transport.transport import FrameSender, StreamLog
 
-_FINAL = (StreamStatus.ENDED, StreamStatus.FAILED)
+_OVER = (StreamStatus.ENDED, StreamStatus.FAILED)
+_FINAL = (*_OVER, StreamStatus.PAUSED)
 
 
 class Camera:
@@ -68,7 +69,7 @@ class Camera:
         self._backoff = Backoff()
         self._stop = threading.Event()
         self._abandoned = threading.Event()
-        self._removed = threading.Event()
+        self._last_word: StreamStatus | None = None
         self._opened = False
         self._source: Source | None = None
         self._recorded = False
@@ -123,6 +124,11 @@ class Camera:
         """Whether the last word about the stream has been said, for whatever reason."""
         return not self.running and not self.abandoned and self._status in _FINAL
 
+    def has_said(self, last_word: StreamStatus) -> bool:
+        """Whether it has ended with that word, or with another that will do."""
+        asked = self._last_word is last_word
+        return asked or (last_word is StreamStatus.ENDED and self._status in _OVER)
+
     @property
     def abandoned(self) -> bool:
         """Whether it ended, or ends, because the stream is another worker's."""
@@ -133,10 +139,15 @@ class Camera:
         self._abandoned.set()
         self.stop()
 
-    def end(self) -> None:
-        """Ask it to end, and to say so: the stream was removed. Even if it never began here."""
-        self._removed.set()
-        self.stop()
+    def end(self, last_word: StreamStatus) -> None:
+        """Ask it to end, and to say so, even if it never began here. No use once it is over.
+
+        Args:
+            last_word: `ENDED` if the stream was removed, `PAUSED` if it was paused.
+        """
+        if self.running or not self._thread.ident:
+            self._last_word = last_word
+            self.stop()
 
     def stop(self) -> None:
         """Ask it to end. Returns at once."""
@@ -162,8 +173,8 @@ class Camera:
             self._say_the_end()
 
     def _say_the_end(self) -> None:
-        """What is open downstream gets its end; of a removed stream even if another began it."""
-        while self._removed.is_set() and not self._opened and not self._abandoned.is_set():
+        """What is open downstream gets its end; if it was asked for even if another began it."""
+        while self._last_word and not self._opened and not self._abandoned.is_set():
             try:
                 self._open_epoch()
             except TransportError as error:
@@ -171,7 +182,8 @@ class Camera:
                     raise
                 self._abandoned.wait(self._backoff.next_seconds(ran_seconds=0.0))
         if not self._abandoned.is_set():
-            self._change(StreamStatus.ENDED, "stopped", "")
+            paused = self._last_word is StreamStatus.PAUSED
+            self._change(StreamStatus.PAUSED if paused else StreamStatus.ENDED, "stopped", "")
 
     def _open_again_and_again(self) -> None:
         fresh = False  # an epoch has begun and has no frame yet

@@ -229,10 +229,25 @@ local function leave(keys, args)
   return redis.call('ZREM', keys[1], args[1])
 end
 
--- KEYS[1] hash. ARGV: field, the value it is to have. Returns 1 if it had it, and is gone.
-local function discard(keys, args)
-  if redis.call('HGET', keys[1], args[1]) ~= args[2] then return 0 end
-  return redis.call('HDEL', keys[1], args[1])
+-- Compare and set. KEYS[1] hash. ARGV: field, the value it must have (empty: none), the value it is to
+-- have (empty: none), the slot that no other field's entry may have (empty: any).
+-- Returns 'done'; 'changed', if it has another value; or 'taken', if another entry has the slot.
+local function swap(keys, args)
+  if (redis.call('HGET', keys[1], args[1]) or '') ~= args[2] then return 'changed' end
+  local slot = tonumber(args[4])
+  local all = slot and redis.call('HGETALL', keys[1]) or {}
+  for i = 1, #all, 2 do
+    local read, entry = pcall(cjson.decode, all[i + 1])
+    if all[i] ~= args[1] and read and type(entry) == 'table' and entry.slot == slot then
+      return 'taken'
+    end
+  end
+  if args[3] == '' then
+    redis.call('HDEL', keys[1], args[1])
+  else
+    redis.call('HSET', keys[1], args[1], args[3])
+  end
+  return 'done'
 end
 
 -- Before a step that may kill the worker: how often it has been tried.
@@ -328,6 +343,6 @@ when_full('streamer_2_acquire', acquire)
 when_full('streamer_2_release', release)
 when_full('streamer_2_join', join)
 when_full('streamer_2_leave', leave)
-when_full('streamer_2_discard', discard)
+when_full('streamer_2_swap', swap)
 when_full('streamer_2_attempt', attempt)
 when_full('streamer_2_commit', commit)

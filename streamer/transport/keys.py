@@ -28,6 +28,11 @@ class Keys:
         return "streamer:install"
 
     @property
+    def run(self) -> str:
+        """String: the lock of the `streamer run` that uses this server, while one does."""
+        return "streamer:run"
+
+    @property
     def finished(self) -> str:
         """Hash: stream → the source that was read to its end."""
         return "streamer:finished"
