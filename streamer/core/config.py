@@ -94,6 +94,10 @@ class GatewaySettings(_Section):
 
     host: str = Field("127.0.0.1", description="Address to bind.")
     port: int = Field(8080, ge=0, le=65535, description="Port; 0: a free one.")
+    credentials_directory: str | None = Field(
+        None,
+        description="Folder in which sources added over HTTP may have credentials; None: nowhere.",
+    )
 
 
 class MetricsSettings(_Section):

@@ -25,6 +25,7 @@ class Context:
         keys: Names of the install's keys.
         metrics: Counts.
         heartbeat_seconds: Longest silence of an event stream.
+        credentials_directory: Whose files sources that come over HTTP may have credentials in.
     """
 
     feed: Feed
@@ -32,3 +33,4 @@ class Context:
     keys: Keys
     metrics: GatewayMetrics
     heartbeat_seconds: float = HEARTBEAT_SECONDS
+    credentials_directory: str | None = None

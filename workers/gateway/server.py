@@ -56,6 +56,7 @@ class GatewayService:
         self._keys = Keys(settings.redis.partitions)
         self._metrics = metrics
         self._heartbeat_seconds = heartbeat_seconds
+        self._credentials_directory = settings.gateway.credentials_directory
         self._socket = _listen(settings.gateway.host, settings.gateway.port)
         self.port: int = self._socket.getsockname()[1]
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -142,6 +143,7 @@ class GatewayService:
                 keys=self._keys,
                 metrics=self._metrics,
                 heartbeat_seconds=self._heartbeat_seconds,
+                credentials_directory=self._credentials_directory,
             )
             config = uvicorn.Config(
                 build_app(context),
