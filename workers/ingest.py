@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from streamer.core.errors import TransportError
+from streamer.core.feature import StreamStatus
 from streamer.models.bundle import Bundle
 from streamer.runtime.camera import Camera
 from streamer.runtime.clock import SystemClock
@@ -37,6 +38,7 @@ from streamer.transport.redis import RedisStreamLog
 from streamer.transport.registry import StreamRegistry, agree
 from streamer.transport.shm import sweep
 from workers.main import main
+from workers.pictures import Pictures
 
 if TYPE_CHECKING:
     from streamer.core.config import Settings
@@ -58,7 +60,6 @@ class IngestService:
     """Shares the desired sources with others of its kind, and runs its own."""
 
     port = None
-    remark = ""
 
     def __init__(self, settings: Settings, observer: Observer) -> None:
         self._settings = settings
@@ -69,11 +70,19 @@ class IngestService:
         self._places: dict[str, tuple[int, int]] = {}
         self._keys = Keys(settings.redis.partitions)
         self._bundle = Bundle.load(settings.bundle)
+        self._pictures = Pictures(
+            settings, observer, keys=self._keys, preprocess=self._bundle.preprocess
+        )
         self._said: set[str] = set()
         self._over: set[str] = set()
         self._watched: dict[str, _Watched] = {}
         self._unusable: dict[str, bytes] = {}
         self._reconciled_at = -RECONCILE_SECONDS
+
+    @property
+    def remark(self) -> str:
+        """What is not as it should be."""
+        return self._pictures.remark
 
     def start(self) -> None:
         """Connect; clean up after a crashed predecessor; start the cameras."""
@@ -114,6 +123,7 @@ class IngestService:
             member=self._member,
             ttl_seconds=ingest.lease_seconds,
         )
+        self._pictures.start()
         self._reconcile()
         self._share()
 
@@ -149,6 +159,7 @@ class IngestService:
         """Give the leases back, free shared memory and the connection."""
         for watched in self._watched.values():
             watched.camera.stop()
+        self._pictures.close()
         if hasattr(self, "_shares"):
             with contextlib.suppress(TransportError):  # then they expire
                 self._shares.leave()
@@ -238,6 +249,7 @@ class IngestService:
         elif over:
             self._wanted.conclude(stream_id, source=watched.source)
         self._places[stream_id] = camera.place
+        self._pictures.forget(stream_id, removed=over and asked_for is StreamStatus.ENDED)
         self._sender.forget(stream_id)
         self._said.discard(stream_id)
         del self._watched[stream_id]
@@ -283,6 +295,7 @@ class IngestService:
             clock=self._clock,
             observer=self._observer,
             session=session,
+            pictures=self._pictures.of(stream_id),
         )
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from streamer.core.clock import Clock, Mark
     from streamer.core.preprocess import Preprocess
+    from streamer.runtime.pictures import RecentPictures
     from streamer.sources.source import Source
     from streamer.stages.ingest import IngestStage
     from streamer.telemetry.observer import Observer
@@ -41,6 +42,7 @@ class Camera:
         clock: Time.
         observer: Is told of changes and drops.
         session: This ingest session.
+        pictures: Is shown every analysed frame, for people; None if nobody is to see any.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Camera:
         clock: Clock,
         observer: Observer,
         session: str,
+        pictures: RecentPictures | None = None,
     ) -> None:
         self._open_source = open_source
         self._stage = stage
@@ -64,6 +67,7 @@ class Camera:
         self._logger = structlog.get_logger()
         self._observer = observer
         self._session = session
+        self._pictures = pictures
         self._status: StreamStatus | None = None
         self._reason = ""
         self._backoff = Backoff()
@@ -257,6 +261,8 @@ class Camera:
                     self._observer.observe(
                         FramesDropped(self._stage.stream_id, DropReason.SEND_FULL, 1)
                     )
+                if self._pictures is not None:  # after the frame is on its way
+                    self._pictures.take(frame, decoded)
         finally:
             self._source = None
             source.close()

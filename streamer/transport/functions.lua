@@ -250,6 +250,24 @@ local function swap(keys, args)
   return 'done'
 end
 
+-- KEYS[1] pictures of a stream. ARGV: epoch-seq of the frame, the picture, most pictures kept, longest
+-- time in ms they are kept. Returns 1, or 0 if this one or a later one is there already.
+local function keep_picture(keys, args)
+  local now = now_ms()
+  local added = redis.pcall('XADD', keys[1], 'MAXLEN', args[3], args[1], 'kept_ms', now, 'p', args[2])
+  if type(added) == 'table' and added.err then
+    if string.find(added.err, 'equal or smaller', 1, true) then return 0 end
+    return added
+  end
+  redis.call('PEXPIRE', keys[1], args[4])
+  local oldest = redis.call('XRANGE', keys[1], '-', '+', 'COUNT', 1)[1]
+  while oldest and tonumber(oldest[2][2]) < now - tonumber(args[4]) do
+    redis.call('XDEL', keys[1], oldest[1])
+    oldest = redis.call('XRANGE', keys[1], '-', '+', 'COUNT', 1)[1]
+  end
+  return 1
+end
+
 -- Before a step that may kill the worker: how often it has been tried.
 -- KEYS: state hashes. ARGV: attempts of each. A commit sets them back.
 local function attempt(keys, args)
@@ -338,6 +356,7 @@ redis.register_function('streamer_2_open_source', open_source)
 redis.register_function('streamer_2_reclaim', reclaim)
 redis.register_function('streamer_2_send', send)
 redis.register_function('streamer_2_publish', publish)
+redis.register_function('streamer_2_keep_picture', keep_picture)
 when_full('streamer_2_relieve', relieve)
 when_full('streamer_2_acquire', acquire)
 when_full('streamer_2_release', release)

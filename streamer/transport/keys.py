@@ -83,6 +83,18 @@ class Keys:
         """Stream: the input log."""
         return self._of(stream_id, "features")
 
+    def snapshots(self, stream_id: str) -> str:
+        """Stream: pictures of frames that decided, by epoch and seq."""
+        return self._of(stream_id, "snapshots")
+
+    def preview(self, stream_id: str) -> str:
+        """String: the newest picture, while somebody watches."""
+        return self._of(stream_id, "preview")
+
+    def watched(self, stream_id: str) -> str:
+        """String: pictures per second that somebody wants to see. It expires."""
+        return self._of(stream_id, "watched")
+
     def state(self, stream_id: str) -> str:
         """Hash: version, position, state."""
         return self._of(stream_id, "state")

@@ -10,6 +10,7 @@ from streamer import __version__
 from workers.gateway.problem import answer_with_problems
 from workers.gateway.routes.events import events_router
 from workers.gateway.routes.health import health_router
+from workers.gateway.routes.pictures import pictures_router
 from workers.gateway.routes.streams import streams_router
 
 if TYPE_CHECKING:
@@ -25,6 +26,6 @@ def build_app(context: Context) -> FastAPI:
         redoc_url=None,
     )
     answer_with_problems(app)
-    for router in (events_router, streams_router, health_router):
+    for router in (events_router, streams_router, pictures_router, health_router):
         app.include_router(router(context))
     return app

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from streamer.transport.keys import Keys
     from workers.gateway.feed import Feed
     from workers.gateway.metrics import GatewayMetrics
+    from workers.gateway.previews import Previews
 
 HEARTBEAT_SECONDS = 15.0
 
@@ -24,6 +25,7 @@ class Context:
         client: A connection, for many threads.
         keys: Names of the install's keys.
         metrics: Counts.
+        previews: Pictures of streams while somebody watches.
         heartbeat_seconds: Longest silence of an event stream.
         credentials_directory: Whose files sources that come over HTTP may have credentials in.
     """
@@ -32,5 +34,6 @@ class Context:
     client: redis.Redis
     keys: Keys
     metrics: GatewayMetrics
+    previews: Previews
     heartbeat_seconds: float = HEARTBEAT_SECONDS
     credentials_directory: str | None = None

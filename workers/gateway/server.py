@@ -17,6 +17,7 @@ from streamer.transport.registry import agree
 from workers.gateway.app import build_app
 from workers.gateway.context import HEARTBEAT_SECONDS, Context
 from workers.gateway.feed import Feed
+from workers.gateway.previews import Previews
 
 if TYPE_CHECKING:
     import redis
@@ -61,6 +62,7 @@ class GatewayService:
         self.port: int = self._socket.getsockname()[1]
         self._loop: asyncio.AbstractEventLoop | None = None
         self._feed: Feed | None = None
+        self._previews: Previews | None = None
         self._server: uvicorn.Server | None = None
         self._failure: BaseException | None = None
         self._started = threading.Event()
@@ -117,6 +119,8 @@ class GatewayService:
         assert self._server is not None
         assert self._feed is not None
         self._feed.close()
+        if self._previews is not None:
+            self._previews.close()
         self._server.should_exit = True
 
     def _run(self) -> None:
@@ -137,11 +141,13 @@ class GatewayService:
             await asyncio.to_thread(agree, client, keys=self._keys)
             self._feed = Feed(reader, metrics=self._metrics)
             await self._feed.start()
+            self._previews = Previews(client, keys=self._keys)
             context = Context(
                 feed=self._feed,
                 client=client,
                 keys=self._keys,
                 metrics=self._metrics,
+                previews=self._previews,
                 heartbeat_seconds=self._heartbeat_seconds,
                 credentials_directory=self._credentials_directory,
             )
