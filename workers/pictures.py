@@ -12,7 +12,7 @@ import structlog
 
 from streamer.client.follower import Follower
 from streamer.client.log import EventLog, LoggedEvent
-from streamer.core.errors import TransportError
+from streamer.core.errors import SourceError, TransportError
 from streamer.core.event import SNAPSHOT_TYPES, FrameRef
 from streamer.runtime.pictures import RecentPictures
 from streamer.sources.jpeg import JpegEncoder
@@ -114,7 +114,7 @@ class Pictures:
                     store = PictureStore(client, keys=self._keys)
                     while not self._stopped.is_set():
                         self._turn(follower, store)
-            except TransportError as error:
+            except (TransportError, SourceError) as error:
                 if not lost:
                     structlog.get_logger().warning("no pictures", error=str(error))
                 lost = True

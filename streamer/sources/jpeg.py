@@ -9,6 +9,7 @@ import av
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from av.video.reformatter import Interpolation as SwsFilter
 
+from streamer.core.errors import SourceError
 from streamer.sources.convert import KNOWN_MATRICES
 
 if TYPE_CHECKING:
@@ -46,21 +47,32 @@ class JpegEncoder:
     def __init__(self) -> None:
         self._reformatter = VideoReformatter()
         self._contexts: dict[tuple[int, int], av.VideoCodecContext] = {}
+        self._count = 0
 
     def encode(self, picture: av.VideoFrame) -> bytes:
-        """The JPEG of what `Shrinker` made."""
+        """The JPEG of what `Shrinker` made.
+
+        Raises:
+            SourceError: The encoder refuses it.
+        """
         size = (picture.width, picture.height)
         context = self._contexts.get(size)
         if context is None:
             context = av.VideoCodecContext.create("mjpeg", "w")
             context.width, context.height = size
-            context.pix_fmt = "yuvj420p"
+            context.pix_fmt = "yuv420p"
+            context.color_range = ColorRange.JPEG
             context.time_base = Fraction(1, 1000)
             context.thread_count = 1  # more would hold pictures back
             context.options = {"qmin": _QUALITY, "qmax": _QUALITY}
             self._contexts[size] = context
-        picture.pts = None
-        return b"".join(bytes(packet) for packet in context.encode(picture))
+        self._count += 1  # it takes pictures in the order of their times only
+        picture.pts, picture.time_base = self._count, context.time_base
+        try:
+            return b"".join(bytes(packet) for packet in context.encode(picture))
+        except av.FFmpegError as error:
+            del self._contexts[size]
+            raise SourceError(f"JPEG: {error}", retryable=True, reason="corrupt") from error
 
     def encode_image(self, image: Image, *, aspect: float, max_side: int) -> bytes:
         """The JPEG of an encoder's input, brought back to the shape it was taken in.
@@ -96,7 +108,7 @@ def _reformat(
         frame,
         width=width,
         height=height,
-        format="yuvj420p",
+        format="yuv420p",
         src_colorspace=None if known else Colorspace.ITU601,
         dst_colorspace=Colorspace.ITU601,  # what every JPEG is read as
         dst_color_range=ColorRange.JPEG,

@@ -251,14 +251,13 @@ local function swap(keys, args)
 end
 
 -- KEYS[1] pictures of a stream. ARGV: epoch-seq of the frame, the picture, most pictures kept, longest
--- time in ms they are kept. Returns 1, or 0 if this one or a later one is there already.
+-- time in ms they are kept. Returns 1, or 0 if this one or a later one is there already, or something
+-- that is not ours.
 local function keep_picture(keys, args)
   local now = now_ms()
+  if not holds(keys[1], 'stream') then return 0 end
   local added = redis.pcall('XADD', keys[1], 'MAXLEN', args[3], args[1], 'kept_ms', now, 'p', args[2])
-  if type(added) == 'table' and added.err then
-    if string.find(added.err, 'equal or smaller', 1, true) then return 0 end
-    return added
-  end
+  if type(added) == 'table' and added.err then return 0 end
   redis.call('PEXPIRE', keys[1], args[4])
   local oldest = redis.call('XRANGE', keys[1], '-', '+', 'COUNT', 1)[1]
   while oldest and tonumber(oldest[2][2]) < now - tonumber(args[4]) do

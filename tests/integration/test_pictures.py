@@ -118,8 +118,14 @@ def _silence(farm, *, looks):
     return lambda: int(farm.client.hget(farm.keys.source("cam"), "last_us")) > end
 
 
-def test_many_viewers_share_one_source_and_each_is_let_go(farm, api):
-    farm.want(f"cam={WIDE}")
+@pytest.mark.parametrize("kind", ["synthetic", "file"])
+def test_many_viewers_share_one_source_and_each_is_let_go(farm, api, tmp_path, kind):
+    if kind == "file":
+        clip = tmp_path / "clip.mp4"
+        record(clip, seconds=4, seed=3, fps=10, width=480, height=270)
+        farm.want(f"cam={clip}#loop,realtime")
+    else:
+        farm.want(f"cam={WIDE}")
     farm.start("ingest", "encoder", "temporal")
     seen, ready = [], threading.Barrier(6)
 
@@ -185,6 +191,29 @@ def test_switched_off_there_are_none_and_previews_still(farm, api):
     assert api.get("/v1/streams/cam/preview.jpg").status_code == 200
     assert not farm.client.exists(farm.keys.snapshots("cam"))
     assert api.get(snapshots_of(farm)[0]).status_code == 404
+
+
+def test_without_redis_only_pictures_are_missing_and_they_come_back(farm, valkey, api):
+    farm.want(f"cam={WIDE}")
+    farm.start("ingest", "encoder", "temporal")
+    farm.wait_for(lambda: farm.client.xlen(farm.keys.snapshots("cam")) > 0)
+    valkey.kill()
+    valkey.start()
+    farm.client.connection_pool.disconnect()
+    farm.want(f"cam={WIDE}")
+    farm.wait_for(lambda: farm.client.xlen(farm.keys.snapshots("cam")) > 0, seconds=60)
+    newest = farm.client.xrevrange(farm.keys.snapshots("cam"), count=1)[0][0].decode()
+    # A connection that broke meanwhile is told once, as 503.
+    farm.wait_for(lambda: api.get(f"/v1/streams/cam/snapshots/{newest}.jpg").status_code == 200)
+
+
+def test_a_key_that_is_not_ours_costs_that_stream_its_pictures_and_nothing_else(farm):
+    farm.client.set(farm.keys.snapshots("odd"), "not ours")
+    farm.want(f"cam={WIDE}", f"odd={WIDE}")
+    farm.start("ingest", "encoder", "temporal")
+    farm.wait_for(lambda: sum("/odd/" in link for link in snapshots_of(farm)) > 1)
+    farm.wait_for(lambda: farm.client.xlen(farm.keys.snapshots("cam")) > 1)
+    assert farm.client.get(farm.keys.snapshots("odd")) == b"not ours"
 
 
 def test_a_paused_stream_has_no_preview(farm, api):

@@ -111,8 +111,10 @@ def read_source(
     return spec
 
 
-def admit(spec: SourceSpec, *, credentials_directory: str | None) -> None:
+def admit(spec: SourceSpec, *, credentials_directory: str | None) -> SourceSpec:
     """Refuse what nobody may have our workers open. Every source that comes over HTTP passes here.
+
+    The place for a guard of networks, too: the answer is what is kept and opened.
 
     A reference to credentials sends what it refers to to the camera it is for. So that nobody gets
     hold of another secret by it, only variables that are named as credentials count, and files of
@@ -121,6 +123,9 @@ def admit(spec: SourceSpec, *, credentials_directory: str | None) -> None:
     Args:
         spec: What was asked for.
         credentials_directory: The folder; None: no files.
+
+    Returns:
+        The source, as it may be opened.
 
     Raises:
         ConfigError: That is refused; it says why.
@@ -139,6 +144,7 @@ def admit(spec: SourceSpec, *, credentials_directory: str | None) -> None:
             )
         if ".." in path.parts or not path.is_relative_to(credentials_directory):
             raise ConfigError("credentials: expected a file in gateway.credentials_directory")
+    return spec
 
 
 def _with_options(source: str, options: Mapping[str, str]) -> str:

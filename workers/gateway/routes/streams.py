@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from streamer.core.errors import ConfigError
@@ -104,8 +105,8 @@ def streams_router(context: Context) -> APIRouter:
     @router.post("/v1/streams/probe", responses=_PROBLEMS)
     async def probe(asked: SourceFields) -> ProbeInfo:
         """Open a source for a moment, without watching it."""
-        spec = read_source(asked, stream_id=None)
-        admit(spec, credentials_directory=context.credentials_directory)
+        # In a thread: reading a synthetic source makes it, and names may have to be looked up.
+        spec = await run_in_threadpool(_admitted, context, asked, stream_id=None)
         return ProbeInfo.model_validate(await prober.probe(spec))
 
     # needs streams:write
@@ -165,8 +166,7 @@ def _admitted(
     context: Context, asked: SourceFields, *, stream_id: str | None, taken: Collection[str] = ()
 ) -> SourceSpec:
     spec = read_source(asked, stream_id=stream_id, taken=taken)
-    admit(spec, credentials_directory=context.credentials_directory)
-    return spec
+    return admit(spec, credentials_directory=context.credentials_directory)
 
 
 def _stream_list(registry: StreamRegistry) -> StreamList:
