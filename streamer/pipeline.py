@@ -15,7 +15,7 @@ from streamer.core.feature import StatusNote, StreamStatus
 from streamer.core.frame import FrameBatch
 from streamer.models.bundle import Bundle
 from streamer.models.encoders.registry import open_encoder
-from streamer.models.temporal.registry import open_temporal_model
+from streamer.models.temporal.registry import open_online_model
 from streamer.runtime.camera import Camera
 from streamer.runtime.clock import SystemClock
 from streamer.sources.credentials import resolve_credentials
@@ -89,7 +89,7 @@ class Pipeline:
                 f"bundle {config.name} expects encoder {config.encoder} ({config.encoder_id}), "
                 f"found {self._encoder.name} ({self._encoder.encoder_id})"
             )
-        model = open_temporal_model(self._bundle)
+        model = open_online_model(self._bundle)
         self._model = model
         self._stage = TemporalStage(self._bundle, model)
         self._clock = clock or SystemClock()

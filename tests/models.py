@@ -38,6 +38,38 @@ class LeakyModel:
         pass
 
 
+class AheadModel:
+    """As `LeakyModel`, and each frame also hears those ahead: half of each one more frame away.
+
+    logits = 8 hidden + Σ 8 features · 2^-k, k frames ahead. The projection is 2 features.
+    """
+
+    num_layers = 1
+    hidden_dim = 5
+    feature_dim = 5
+    num_classes = 5
+    projection_dim = 5
+
+    def __init__(self, rows: int = 4, lookahead_frames: int = 3) -> None:
+        self.rows, self.lookahead_frames = rows, lookahead_frames
+        self.masks: list[np.ndarray] = []
+
+    def step_window(self, features_BD, window_RBP, mask_SB, hidden_LBH, cell_LBH):
+        assert window_RBP.shape == (self.lookahead_frames, self.rows, self.projection_dim)
+        inputs_BP = 2 * features_BD
+        slots_SBP = np.concatenate((window_RBP, inputs_BP[None]))
+        hidden = (hidden_LBH + 3 * slots_SBP[:1] / 2) / 4
+        weights_SB = (
+            mask_SB * np.float32(0.5) ** np.arange(len(slots_SBP), dtype=np.float32)[:, None]
+        )
+        ahead_BP = (slots_SBP[1:] * weights_SB[1:, :, None]).sum(axis=0)
+        self.masks.append(mask_SB.copy())
+        return 8 * hidden[0] + 4 * ahead_BP, hidden, cell_LBH + 1, inputs_BP
+
+    def close(self) -> None:
+        pass
+
+
 def decoder_config(**changes):
     fields = {
         "phase_temperature": 1.0,
@@ -53,7 +85,7 @@ def decoder_config(**changes):
     return SimpleNamespace(**(fields | changes))
 
 
-def bundle(*, model_id="sha256:model", gap=None, **decoder):
+def bundle(*, model_id="sha256:model", gap=None, lookahead_frames=0, **decoder):
     return SimpleNamespace(
         model_id=model_id,
         config=SimpleNamespace(
@@ -67,6 +99,8 @@ def bundle(*, model_id="sha256:model", gap=None, **decoder):
             num_classes=5,
             head="frames",
             gap=gap or GapConfig(hold_seconds=1.0),
+            lookahead_frames=lookahead_frames,
+            lookahead_seconds=lookahead_frames / 10.0,
         ),
         decoder=decoder_config(**decoder),
     )

@@ -10,7 +10,8 @@ import numpy as np
 from streamer.core.errors import ModelError
 from streamer.models.bundle import Bundle
 from streamer.models.replacement import check_replacement
-from streamer.models.temporal.registry import open_temporal_model
+from streamer.models.temporal.registry import open_online_model
+from streamer.models.temporal.walk import walk
 from streamer.stages.drift import DriftReference
 from streamer.stages.drift_watch import DriftWatch
 from streamer.stages.temporal import TemporalStage
@@ -19,7 +20,7 @@ from streamer.transport.registry import ModelEntry
 if TYPE_CHECKING:
     from streamer.core.config import TemporalSettings
     from streamer.models.config import ModelConfig
-    from streamer.models.temporal.model import TemporalModel
+    from streamer.models.temporal.model import OnlineModel
     from streamer.transport.registry import WantedModel
 
 WARM_UP_STEPS = 3
@@ -31,7 +32,7 @@ class ServedModel:
     """Ready to step. Close it when another has taken over."""
 
     bundle: Bundle
-    model: TemporalModel
+    model: OnlineModel
     stage: TemporalStage
     drift: DriftWatch
 
@@ -42,7 +43,7 @@ class ServedModel:
         Raises:
             ModelError: It can't be served here.
         """
-        model = open_temporal_model(bundle, rows=settings.rows, backend=settings.backend)
+        model = open_online_model(bundle, rows=settings.rows, backend=settings.backend)
         try:
             _warm_up(model, where=str(bundle.path))
             drift = DriftWatch(DriftReference.of(bundle))
@@ -90,13 +91,10 @@ class ServedModel:
         self.model.close()
 
 
-def _warm_up(model: TemporalModel, *, where: str) -> None:
-    features_BD = np.zeros((model.rows, model.feature_dim), np.float32)
-    hidden = cell = np.zeros((model.num_layers, model.rows, model.hidden_dim), np.float32)
-    for _ in range(WARM_UP_STEPS):
-        logits_BC, hidden, cell = model.step(features_BD, hidden, cell)
-        if not all(np.isfinite(array).all() for array in (logits_BC, hidden, cell)):
-            raise ModelError(
-                f"{where}: expected finite outputs for features of zeros, found infinity or NaN; "
-                "the weights are unusable: train or export it again"
-            )
+def _warm_up(model: OnlineModel, *, where: str) -> None:
+    zeros_TBD = np.zeros((WARM_UP_STEPS, model.rows, model.feature_dim), np.float32)
+    if not all(np.isfinite(array).all() for array in walk(model, zeros_TBD)):
+        raise ModelError(
+            f"{where}: expected finite outputs for features of zeros, found infinity or NaN; "
+            "the weights are unusable: train or export it again"
+        )

@@ -60,6 +60,15 @@ def fit(
     hidden: int = typer.Option(96, min=1, help="Width of the recurrent layers."),
     layers: int = typer.Option(1, min=1, help="How many recurrent layers."),
     layer_norm: bool = typer.Option(False, "--layer-norm", help="Normalise inside the cells."),
+    directions: int = typer.Option(
+        1, min=1, max=2, help="2: also backwards, from frames to come; see --lookahead."
+    ),
+    lookahead: int = typer.Option(
+        0,
+        min=0,
+        help="With 2 directions: how many frames to come are waited for. 0: all of them, so that "
+        "the bundle can't be served online.",
+    ),
     updates: int = typer.Option(2000, min=1, help="Most updates of the weights."),
     seed: int = typer.Option(1, min=0, help="Of all chance: the same seed, the same bundle."),
     teacher: str | None = typer.Option(
@@ -78,14 +87,26 @@ def fit(
     _need_training_packages()
     from streamer.training.run import Shape
 
+    if lookahead and directions == 1:
+        raise ConfigError(f"fit: expected --directions 2 with --lookahead {lookahead}, found 1")
     shape = Shape(
-        architecture=cell.value, hidden_dim=hidden, num_layers=layers, layer_norm=layer_norm
+        architecture=cell.value,
+        hidden_dim=hidden,
+        num_layers=layers,
+        layer_norm=layer_norm,
+        directions=2 if directions == 2 else 1,
+        lookahead_frames=lookahead,
     )
     if self_supervised is not None:
         from streamer.cli.fit_camera import fit_camera
 
         if teacher is not None or assignments:
             raise ConfigError("fit: expected neither --teacher nor --set with --self-supervised")
+        if directions == 2:
+            raise ConfigError(
+                "fit: expected --directions 1 with --self-supervised, found 2: a model that sees "
+                "the next frame can't be surprised by it"
+            )
         _show(
             fit_camera(
                 out,

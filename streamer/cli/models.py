@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     import redis as redis_package
 
+    from streamer.models.config import ModelConfig
+
 models_app = typer.Typer(no_args_is_help=True, help="Bundles: trained temporal models.")
 
 _JSON = typer.Option(False, "--json", help="JSON on stdout, nothing else.")
@@ -87,6 +89,8 @@ def show(
         return
     for name, value in zip(_COLUMNS, _row(loaded).values(), strict=True):
         print(f"{name.capitalize():<10}{value}")
+    if loaded.config.directions == 2:
+        print(f"{'Lookahead':<10}{_lookahead(loaded.config)}")
     print(f"{'Phases':<10}{', '.join(loaded.config.phases) or 'none'}")
     print(f"{'Actions':<10}{', '.join(loaded.config.actions) or 'none'}")
     print(f"\n{(loaded.path / 'README.md').read_text(encoding='utf-8').rstrip()}")
@@ -170,13 +174,20 @@ def _known(client: redis_package.Redis, keys: Keys) -> list[dict[str, Any]]:
     return rows
 
 
+def _lookahead(config: ModelConfig) -> str:
+    if not config.lookahead_frames:
+        return "all frames to come: for whole recordings, not served online"
+    return f"{config.lookahead_frames} frames, {1000 * config.lookahead_seconds:.0f} ms"
+
+
 def _row(bundle: Bundle) -> dict[str, Any]:
     config = bundle.config
     precision = "" if config.precision == "float32" else f" {config.precision}"
     return {
         "name": config.name,
         "model": bundle.model_id,
-        "network": f"{config.architecture} {config.num_layers}x{config.hidden_dim}{precision}",
+        "network": f"{config.architecture} {config.num_layers}x{config.hidden_dim}"
+        f"{' both ways' * (config.directions == 2)}{precision}",
         "labels": config.num_classes,
         "fps": f"{config.analysis_fps:g}",
         "encoder": config.encoder,

@@ -19,7 +19,7 @@ from streamer.client.cursor import parse_since
 from streamer.core.errors import ConfigError, StateError
 from streamer.core.event import rfc3339
 from streamer.models.bundle import Bundle
-from streamer.models.temporal.registry import open_temporal_model
+from streamer.models.temporal.registry import open_online_model
 from streamer.runtime.replay import Outcome
 from streamer.runtime.replay import replay as recompute
 from streamer.runtime.verify import Comparison
@@ -64,7 +64,7 @@ def replay(
         installed = read_install(client)
         keys = Keys(installed.partitions if installed else settings.redis.partitions)
         past = RedisHistory(client, keys=keys)
-        model = open_temporal_model(
+        model = open_online_model(
             loaded, rows=settings.temporal.rows, backend=settings.temporal.backend
         )
         stack.callback(model.close)

@@ -150,8 +150,8 @@ class ActionData(Data, frozen=True, kw_only=True):
         segment: Since when, until when.
         confidence: Calibrated probability at the deciding frame, 0–1.
         status: See `Status`.
-        decision_delay_seconds: Video time from the segment's boundary to the deciding frame:
-            the model's own hesitation.
+        decision_delay_seconds: Video time from the segment's boundary to the deciding frame, or to
+            the last frame that the model looked ahead at: its own hesitation.
         links: `snapshot`: see `snapshot_link`.
     """
 
@@ -238,6 +238,8 @@ class GapReason(StrEnum):
     """Workers died of an input entry. It is among the dead letters."""
     STATE = "state"
     """The stored state could not be read. What was open has no end."""
+    MODEL_CHANGED = "model_changed"
+    """Frames waited for a look ahead when another model took over: neither decided them."""
 
 
 class GapData(Data, frozen=True, kw_only=True):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 import numpy as np
+
+from streamer.core.clock import ClockSource, Mark
 
 if TYPE_CHECKING:
     from streamer.core.event import Event
@@ -125,6 +127,67 @@ class AnomalyState(msgspec.Struct, frozen=True, kw_only=True):
     peak: float = 0.0
 
 
+class WaitingFrame(msgspec.Struct, frozen=True, array_like=True):
+    """A frame whose outputs wait for frames to come.
+
+    Attributes:
+        captured_at_ns: UTC.
+        received_at_ns: UTC.
+        pts_seconds: Its presentation time.
+        clock: What the capture time is taken from.
+        decode_seconds: Of its ledger.
+        frame_wait_seconds: Of its ledger.
+        encode_seconds: Of its ledger.
+        ready: When its features were ready: as the input log says it, so that a replay has it too.
+    """
+
+    captured_at_ns: int
+    received_at_ns: int
+    pts_seconds: float
+    clock: ClockSource
+    decode_seconds: float
+    frame_wait_seconds: float
+    encode_seconds: float
+    ready: Mark
+
+
+@dataclass(frozen=True, slots=True)
+class LookaheadState:
+    """The W last frames, which a model that looks ahead has not decided yet. No seq is missing.
+
+    Attributes:
+        frames: Oldest first.
+        inputs_WP: float32, what the network's projection made of their features.
+    """
+
+    frames: tuple[WaitingFrame, ...]
+    inputs_WP: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.inputs_WP.ndim != 2 or len(self.inputs_WP) != len(self.frames):
+            raise ValueError(
+                f"expected the inputs of {len(self.frames)} waiting frames as (W, P), found "
+                f"{self.inputs_WP.shape}"
+            )
+
+    @classmethod
+    def initial(cls, projection_dim: int) -> Self:
+        """Nothing waits."""
+        return cls((), np.zeros((0, projection_dim), np.float32))
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def joined(self, frame: WaitingFrame, inputs_P: np.ndarray) -> Self:
+        """With one frame more."""
+        inputs_WP = np.concatenate((self.inputs_WP, inputs_P[None]))
+        return replace(self, frames=(*self.frames, frame), inputs_WP=inputs_WP)
+
+    def left(self) -> Self:
+        """Without the oldest frame."""
+        return replace(self, frames=self.frames[1:], inputs_WP=self.inputs_WP[1:])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamState:
     """All that decides a stream's later events.
@@ -137,12 +200,13 @@ class StreamState:
         epoch: Opening of the source of the last frame; 0 before the first.
         next_seq: seq expected next.
         sequence: Number of the next event.
-        last_pts_seconds: Presentation time of the last frame.
-        last_captured_ns: Capture time of the last frame, UTC.
+        last_pts_seconds: Presentation time of the last frame with outputs.
+        last_captured_ns: Capture time of the last frame with outputs, UTC.
         hidden_LH: float32 (L, H).
         cell_LH: float32 (L, H).
         decoder: See `DecoderState`.
         anomaly: See `AnomalyState`; None where no model watches for anomalies.
+        lookahead: Frames that have come and have no outputs yet; None where no model looks ahead.
     """
 
     stream_id: str
@@ -158,6 +222,7 @@ class StreamState:
     cell_LH: np.ndarray
     decoder: DecoderState
     anomaly: AnomalyState | None = None
+    lookahead: LookaheadState | None = None
 
     def __post_init__(self) -> None:
         if self.hidden_LH.shape != self.cell_LH.shape or self.hidden_LH.ndim != 2:
@@ -165,6 +230,25 @@ class StreamState:
                 f"expected hidden and cell of one shape (L, H), "
                 f"found {self.hidden_LH.shape} and {self.cell_LH.shape}"
             )
+
+    @property
+    def num_waiting(self) -> int:
+        """How many frames wait for a look ahead."""
+        return 0 if self.lookahead is None else len(self.lookahead)
+
+    @property
+    def newest_pts_seconds(self) -> float:
+        """Presentation time of the last frame that has come, with outputs or without."""
+        if self.lookahead is None or not self.lookahead.frames:
+            return self.last_pts_seconds
+        return self.lookahead.frames[-1].pts_seconds
+
+    @property
+    def newest_captured_ns(self) -> int:
+        """Capture time of that frame."""
+        if self.lookahead is None or not self.lookahead.frames:
+            return self.last_captured_ns
+        return self.lookahead.frames[-1].captured_at_ns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

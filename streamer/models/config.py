@@ -88,8 +88,9 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         gap: See `GapConfig`.
         layer_norm: Whether the cells normalise their gates and what they put out.
         directions: 2: each layer also walks backwards, from frames that are still to come.
-        lookahead_frames: How many frames to come the backward direction sees. With 2 directions,
-            0 means all of them: such a model reads whole recordings only.
+        lookahead_frames: How many frames to come the backward direction sees: so much later the
+            outputs for a frame are known. With 2 directions, 0 means all of them: such a model
+            reads whole recordings only.
         precision: Of the weights in `model.onnx`. An `int8` model serves one row per batch: what
             its steps are rounded by depends on all rows.
         anomaly_dim: K, how many components of the next frame's features the anomaly head predicts;
@@ -190,6 +191,11 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def reads_whole_clips(self) -> bool:
         """Whether the head says one thing of a clip, and so nothing of a stream that goes on."""
         return self.head == "caption" or self.pooling != "none"
+
+    @property
+    def lookahead_seconds(self) -> float:
+        """How much video the outputs for a frame wait for."""
+        return self.lookahead_frames / self.analysis_fps
 
     @property
     def num_outputs(self) -> int:

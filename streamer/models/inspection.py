@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +15,12 @@ from streamer.core.preprocess import Preprocess
 from streamer.models.bundle import Bundle, find_bundle
 from streamer.models.config import DecoderConfig, ModelConfig
 from streamer.models.manifest import FILES, MANIFEST, Manifest, decode_json
-from streamer.models.temporal.registry import open_temporal_model
+from streamer.models.temporal.registry import open_online_model
+from streamer.models.temporal.walk import walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from streamer.models.temporal.model import TemporalModel
 
 KINDS: dict[str, type[Any]] = {
     "config.json": ModelConfig,
@@ -105,21 +105,25 @@ def _file_faults(path: Path) -> Iterator[str]:
 
 def _compare(bundle: Bundle, found: Inspection) -> None:
     """Step the graph and the weights through the same random features."""
-    if bundle.config.directions == 2:
-        found.remarks.append("model.onnx was not run: a model of two directions has no step")
+    config = bundle.config
+    if config.directions == 2 and not config.lookahead_frames:
+        found.remarks.append("model.onnx was not run: a model of whole recordings has no step")
         return
-    graph = open_temporal_model(bundle, rows=NUM_ROWS)
+    graph = open_online_model(bundle, rows=NUM_ROWS)
     features_TBD = _random_features(bundle, graph.rows)
-    outputs = _walk(graph, features_TBD)
+    with closing(graph):
+        outputs = walk(graph, features_TBD)
     if not all(np.isfinite(array).all() for array in outputs):
         found.faults.append(f"{bundle.path / 'model.onnx'}: expected finite outputs, found others")
         return
     if importlib.util.find_spec("torch") is None:
         found.remarks.append("model.onnx was not compared with model.safetensors: no torch here")
         return
-    from streamer.models.temporal.torch import TorchTemporalModel
+    from streamer.models.temporal.torch import TorchLookaheadModel, TorchTemporalModel
 
-    weights = _walk(TorchTemporalModel(bundle, rows=graph.rows), features_TBD)
+    kind = TorchLookaheadModel if config.lookahead_frames else TorchTemporalModel
+    with closing(kind(bundle, rows=graph.rows)) as model:
+        weights = walk(model, features_TBD)
     difference = max(
         float(np.abs(mine - other).max()) for mine, other in zip(outputs, weights, strict=True)
     )
@@ -142,14 +146,3 @@ def _random_features(bundle: Bundle, num_rows: int) -> np.ndarray:
     random = np.random.default_rng(0)
     noise = random.standard_normal((NUM_STEPS, num_rows, bundle.config.feature_dim))
     return np.asarray(mean_D + noise / scale_D, np.float32)
-
-
-def _walk(model: TemporalModel, features_TBD: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Outputs (T, B, C) and the state after the last step."""
-    hidden = cell = np.zeros((model.num_layers, model.rows, model.hidden_dim), np.float32)
-    outputs = []
-    for features_BD in features_TBD:
-        logits_BC, hidden, cell = model.step(features_BD, hidden, cell)
-        outputs.append(logits_BC)
-    model.close()
-    return np.stack(outputs), hidden, cell

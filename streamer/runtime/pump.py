@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from streamer.core.ledger import Ledger
     from streamer.core.state import Checkpoint
     from streamer.runtime.resume import Restart
-    from streamer.stages.fold import Advanced
+    from streamer.stages.advanced import Advanced
     from streamer.stages.temporal import TemporalStage
     from streamer.state.store import CheckpointStore, Stored
     from streamer.telemetry.observer import Observer

@@ -51,6 +51,7 @@ class EventMaker:
     ) -> Event:
         """The event of a decision."""
         segment = _segment(decision.segment, end=decision.end, reason=decision.end_reason)
+        delay_seconds = decision.decision_delay_seconds + occasion.ahead_seconds
         label = None
         if not isinstance(decision, AnomalyDecision) and decision.label is not None:
             label = self._labels[decision.label]
@@ -64,7 +65,7 @@ class EventMaker:
                 score=decision.score,
                 confidence=decision.confidence,
                 status=decision.status,
-                decision_delay_seconds=decision.decision_delay_seconds,
+                decision_delay_seconds=delay_seconds,
                 links=links,
             )
         elif decision.type is EventType.PHASE_TRANSITION:
@@ -81,7 +82,7 @@ class EventMaker:
                 ),
                 confidence=decision.confidence,
                 status=decision.status,
-                decision_delay_seconds=decision.decision_delay_seconds,
+                decision_delay_seconds=delay_seconds,
                 links=links,
             )
         else:
@@ -91,7 +92,7 @@ class EventMaker:
                 segment=segment,
                 confidence=decision.confidence,
                 status=decision.status,
-                decision_delay_seconds=decision.decision_delay_seconds,
+                decision_delay_seconds=delay_seconds,
                 links=links,
             )
         happened_ns = decision.segment.start_ns if decision.end is None else decision.end[1]

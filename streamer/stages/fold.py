@@ -14,17 +14,19 @@ import numpy as np
 from streamer.core.event import EndReason, GapPolicy, GapReason
 from streamer.core.feature import FeatureChunk, StatusNote, StreamStatus
 from streamer.core.state import AnomalyState, Checkpoint, DeadLetter, StreamState
+from streamer.stages.admission import admit
+from streamer.stages.advanced import Advanced
 from streamer.stages.anomaly import close_anomaly
+from streamer.stages.lookahead import joined
 from streamer.stages.occasion import Occasion
 from streamer.stages.version import next_version
-from streamer.transport.transport import Refusal, Unreadable
+from streamer.transport.transport import Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from streamer.core.clock import Mark
     from streamer.core.event import Event
-    from streamer.core.feature import InputEntry
     from streamer.core.ledger import Ledger
     from streamer.models.bundle import Bundle
     from streamer.stages.anomaly import AnomalyDecision, AnomalyWatch
@@ -41,19 +43,6 @@ _ENDS = {
 """What a note ends, by its status."""
 
 
-@dataclass(frozen=True, slots=True)
-class Advanced:
-    """A stream's step: where it started, where it is now, what it said."""
-
-    before: Checkpoint
-    after: Checkpoint
-    events: tuple[Event, ...]
-    frames: tuple[Ledger, ...]
-    """The ledger of each frame folded in, up to `feature_wait_seconds`."""
-    dead_letters: tuple[DeadLetter, ...] = ()
-    """What was refused on the way."""
-
-
 @dataclass(slots=True)
 class Fold:
     """One stream's fold under way."""
@@ -66,30 +55,61 @@ class Fold:
     bundle: Bundle
     taken: Mark
     state: StreamState = field(init=False)
-    features_D: np.ndarray = field(init=False)
+    features_D: np.ndarray | None = field(init=False)
+    """Of the frame that has come; None: none has, and the oldest that waits is to be decided."""
     _version: bytes = field(init=False)
     _events: list[Event] = field(init=False, default_factory=list)
-    _frames: Iterator[tuple[FeatureChunk, int]] = field(init=False)
+    _steps: Iterator[bool] = field(init=False)
     _occasion: Occasion = field(init=False)
+    _ready: Mark = field(init=False)
     _ledgers: list[Ledger] = field(init=False, default_factory=list)
     _letters: list[DeadLetter] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         self.state = self.before.state
         self._version = self.before.version
-        self._frames = self._walk()
+        self._steps = self._walk()
 
-    def next_frame(self) -> bool:
-        """Go to the next frame, doing what lies before it. False when there is none."""
-        for chunk, t in self._frames:
-            self.features_D = chunk.features[t]
-            self._occasion = Occasion.at_frame(chunk, t, taken=self.taken)
-            self._bridge()
-            return True
-        return False
+    def next_step(self) -> bool:
+        """Go to the next step of the model, doing what lies before it. False when there is none."""
+        return next(self._steps, False)
+
+    @property
+    def decides(self) -> bool:
+        """With a look ahead: whether the step decides a frame. Else the new one only waits."""
+        complete = self.state.num_waiting == self.bundle.config.lookahead_frames
+        return self.features_D is None or complete
 
     def take(self, outputs: np.ndarray, hidden_LH: np.ndarray, cell_LH: np.ndarray) -> None:
         """Fold in the model's outputs for the current frame."""
+        self._ledgers.append(self._occasion.latency)
+        self._decide(outputs, hidden_LH, cell_LH)
+
+    def take_window(
+        self, outputs: np.ndarray, hidden_LH: np.ndarray, cell_LH: np.ndarray, inputs_P: np.ndarray
+    ) -> None:
+        """Fold in what a step with a look ahead gave.
+
+        Args:
+            outputs: Of the oldest frame that waits, if the step `decides`.
+            hidden_LH: After that frame.
+            cell_LH: After that frame.
+            inputs_P: The projection of the frame that has come, if one has.
+        """
+        decides = self.decides
+        if self.features_D is not None:
+            arrived = self._occasion
+            self._ledgers.append(arrived.latency)
+            self.state = joined(self.state, arrived, inputs_P, ready=self._ready)
+        if decides:
+            self._occasion = Occasion.at_oldest(self.state, ready=self._ready, taken=self.taken)
+            lookahead, next_seq = self.state.lookahead, self.state.next_seq
+            assert lookahead is not None
+            self._decide(outputs, hidden_LH, cell_LH)
+            self.state = replace(self.state, lookahead=lookahead.left(), next_seq=next_seq)
+
+    def _decide(self, outputs: np.ndarray, hidden_LH: np.ndarray, cell_LH: np.ndarray) -> None:
+        """Decode the outputs for the occasion's frame."""
         occasion, state = self._occasion, self.state
         at = (occasion.seq, occasion.captured_at_ns, occasion.pts_seconds)
         step_seconds = max(0.0, occasion.pts_seconds - state.last_pts_seconds)
@@ -112,7 +132,6 @@ class Fold:
             last_pts_seconds=occasion.pts_seconds,
             last_captured_ns=occasion.captured_at_ns,
         )
-        self._ledgers.append(occasion.latency)
         self._say(decisions)
         self._say(alarms)
 
@@ -124,9 +143,10 @@ class Fold:
             self.before, after, tuple(self._events), tuple(self._ledgers), tuple(self._letters)
         )
 
-    def _walk(self) -> Iterator[tuple[FeatureChunk, int]]:
+    def _walk(self) -> Iterator[bool]:
+        """Yields True where the model is to step, and goes on when its outputs have been taken."""
         for entry in self.entries:
-            judged = self._judge(entry)
+            judged = admit(entry, self.state, self.bundle.config)
             self._version = next_version(
                 self._version,
                 entry.position,
@@ -136,49 +156,29 @@ class Fold:
             )
             match judged:
                 case Unreadable():
+                    yield from self._decide_waiting()
                     self._refuse(judged)
                 case StatusNote():
+                    yield from self._decide_waiting(judged.ready)
                     self._take_note(judged)
                 case FeatureChunk():
                     for t in range(len(judged)):
-                        yield judged, t
+                        self._occasion = Occasion.at_frame(judged, t, taken=self.taken)
+                        if self._leaps():
+                            yield from self._bridge(judged.ready)
+                        self.features_D, self._ready = judged.features[t], judged.ready
+                        yield True
 
-    def _judge(self, entry: LogEntry | Unreadable) -> InputEntry | Unreadable:
-        """What an entry means; itself as refused, if it can't be folded in here."""
-        if isinstance(entry, Unreadable):
-            return entry
-        why = self._misfit(entry.entry)
-        if not why:
-            return entry.entry
-        stream_id = self.state.stream_id
-        return Unreadable(stream_id, entry.position, entry.payload, why, Refusal.MISFIT)
+    def _decide_waiting(self, ready: Mark | None = None) -> Iterator[bool]:
+        """Step through the frames that wait for a look ahead: nothing comes right after them.
 
-    def _misfit(self, item: InputEntry) -> str:
-        """Why it can't be folded in here; empty if it can."""
-        state, config = self.state, self.bundle.config
-        if item.stream_id != state.stream_id:
-            return f"expected an entry of stream {state.stream_id}, found {item.stream_id}"
-        if isinstance(item, StatusNote):
-            return ""
-        if item.encoder_id != config.encoder_id:
-            return (
-                f"bundle {config.name} expects features of encoder {config.encoder_id} "
-                f"({config.encoder}), found {item.encoder_id}; run the encoder the bundle was "
-                "trained with, or a bundle trained with this encoder"
-            )
-        if item.features.shape[1] != config.feature_dim:
-            return (
-                f"bundle {config.name} expects features of width {config.feature_dim}, found "
-                f"{item.features.shape[1]}"
-            )
-        if (item.epoch, item.first_seq) < (state.epoch, state.next_seq):
-            return (
-                f"expected seq {state.next_seq} of epoch {state.epoch} or later, found seq "
-                f"{item.first_seq} of epoch {item.epoch}"
-            )
-        if not np.isfinite(item.features).all():
-            return "expected finite features, found infinity or NaN"
-        return ""
+        Args:
+            ready: When what says so was ready; None: when the last of them was.
+        """
+        while (lookahead := self.state.lookahead) is not None and lookahead.frames:
+            self.features_D = None
+            self._ready = ready or lookahead.frames[-1].ready
+            yield True
 
     def _refuse(self, entry: Unreadable) -> None:
         """State that an entry was left out. Frames missing by it are stated with the next one."""
@@ -193,26 +193,44 @@ class Fold:
             position=entry.position,
         )
 
-    def _bridge(self) -> None:
-        """State what lies between the last frame and this one, and apply the gap policy."""
+    def _leaps(self) -> bool:
+        """Whether anything lies between the last frame and this one."""
         occasion, state = self._occasion, self.state
-        if occasion.epoch != state.epoch:
-            if state.epoch:
-                seconds = (occasion.captured_at_ns - state.last_captured_ns) * 1e-9
-                self._close(EndReason.NEW_EPOCH)
-                self._gap(0, occasion.seq, seconds, GapPolicy.RESET, GapReason.NEW_EPOCH)
-            elif occasion.seq:
-                # The first frames of all never came.
-                seconds = occasion.pts_seconds
-                self._gap(0, occasion.seq, seconds, GapPolicy.RESET, GapReason.DROPPED)
-            self._reset(epoch=occasion.epoch, next_seq=occasion.seq)
-            return
+        return (
+            occasion.seq != state.next_seq
+            or occasion.epoch != state.epoch
+            or occasion.pts_seconds - state.newest_pts_seconds
+            > self.bundle.config.gap.state_ttl_seconds
+        )
+
+    def _bridge(self, ready: Mark) -> Iterator[bool]:
+        """State what lies between the last frame and this one, and apply the gap policy.
+
+        Before that, frames that wait for a look ahead are decided: it does not reach across.
+        """
+        occasion, state = self._occasion, self.state
         missing = occasion.seq - state.next_seq
-        seconds = occasion.pts_seconds - state.last_pts_seconds
-        if missing:
+        seconds = occasion.pts_seconds - state.newest_pts_seconds
+        yield from self._decide_waiting(ready)
+        self._occasion = occasion
+        if occasion.epoch != state.epoch:
+            self._begin_epoch()
+        elif missing:
             self._cross(missing, seconds, GapReason.DROPPED)
-        elif seconds > self.bundle.config.gap.state_ttl_seconds:
+        else:
             self._cross(0, seconds, GapReason.PAUSED)
+
+    def _begin_epoch(self) -> None:
+        occasion, state = self._occasion, self.state
+        if state.epoch:
+            seconds = (occasion.captured_at_ns - state.last_captured_ns) * 1e-9
+            self._close(EndReason.NEW_EPOCH)
+            self._gap(0, occasion.seq, seconds, GapPolicy.RESET, GapReason.NEW_EPOCH)
+        elif occasion.seq:
+            # The first frames of all never came.
+            seconds = occasion.pts_seconds
+            self._gap(0, occasion.seq, seconds, GapPolicy.RESET, GapReason.DROPPED)
+        self._reset(epoch=occasion.epoch, next_seq=occasion.seq)
 
     def _cross(self, missing: int, seconds: float, reason: GapReason) -> None:
         """Apply the bundle's policy to a gap within an epoch."""

@@ -27,6 +27,7 @@ class Occasion:
         received_at_ns: UTC.
         clock: What the capture time is taken from.
         latency: The ledger so far.
+        ahead_seconds: Video time from this frame to the last one that its outputs rest on.
     """
 
     stream_id: str
@@ -37,6 +38,7 @@ class Occasion:
     received_at_ns: int
     clock: ClockSource
     latency: Ledger
+    ahead_seconds: float = 0.0
 
     @classmethod
     def at_frame(cls, chunk: FeatureChunk, t: int, *, taken: Mark) -> Occasion:
@@ -56,6 +58,36 @@ class Occasion:
                 encode_seconds=encode,
                 feature_wait_seconds=taken.seconds_since(chunk.ready, otherwise=taken),
             ),
+        )
+
+    @classmethod
+    def at_oldest(cls, state: StreamState, *, ready: Mark, taken: Mark) -> Occasion:
+        """At the oldest frame that waits for a look ahead, once nothing more is waited for.
+
+        Args:
+            state: Of the stream, with all that has come.
+            ready: When what ended the waiting was ready.
+            taken: When that was taken up.
+        """
+        assert state.lookahead is not None, "no model looks ahead here"
+        frames = state.lookahead.frames
+        frame = frames[0]
+        return cls(
+            stream_id=state.stream_id,
+            epoch=state.epoch,
+            seq=state.next_seq - len(frames),
+            pts_seconds=frame.pts_seconds,
+            captured_at_ns=frame.captured_at_ns,
+            received_at_ns=frame.received_at_ns,
+            clock=frame.clock,
+            latency=Ledger(
+                decode_seconds=frame.decode_seconds,
+                frame_wait_seconds=frame.frame_wait_seconds,
+                encode_seconds=frame.encode_seconds,
+                lookahead_wait_seconds=ready.seconds_since(frame.ready, otherwise=ready),
+                feature_wait_seconds=taken.seconds_since(ready, otherwise=taken),
+            ),
+            ahead_seconds=frames[-1].pts_seconds - frame.pts_seconds,
         )
 
     @classmethod

@@ -33,7 +33,8 @@ def change_model(
 ) -> Commit:
     """The step by which `stage`'s model takes a stream over from another model.
 
-    What was open ends, in the words of the model that saw it.
+    What was open ends, in the words of the model that saw it. Frames that waited for its look ahead
+    are decided by neither model, and a gap says so.
 
     Args:
         stage: Of the new model.
@@ -48,7 +49,7 @@ def change_model(
     maker = EventMaker(
         phases=phases, actions=actions, model_id=old.model_id, encoder_id=old.encoder_id
     )
-    at = (old.next_seq - 1, old.last_captured_ns, old.last_pts_seconds)
+    at = (old.next_seq - 1 - old.num_waiting, old.last_captured_ns, old.last_pts_seconds)
     _, decisions = stage.decoder.close(old.decoder, at=at, reason=EndReason.MODEL_CHANGED)
     said: list[Decision | AnomalyDecision] = list(decisions)
     said += close_anomaly(old.anomaly, at=at, reason=EndReason.MODEL_CHANGED)
@@ -62,13 +63,26 @@ def change_model(
             replace(old, sequence=sequence), occasion, position=before.position
         )
     )
+    if old.num_waiting:
+        events.append(
+            stage.maker.of_gap(
+                occasion,
+                missing_from_seq=at[0] + 1,
+                missing_frames=old.num_waiting,
+                seconds=old.newest_pts_seconds - old.last_pts_seconds,
+                policy=GapPolicy.RESET,
+                reason=GapReason.MODEL_CHANGED,
+                sequence=sequence + 1,
+                position=before.position,
+            )
+        )
     state = replace(
         stage.initial(old.stream_id, row=row).state,
         epoch=old.epoch,
         next_seq=old.next_seq,
-        sequence=sequence + 1,
-        last_pts_seconds=old.last_pts_seconds,
-        last_captured_ns=old.last_captured_ns,
+        sequence=old.sequence + len(events),
+        last_pts_seconds=old.newest_pts_seconds,
+        last_captured_ns=old.newest_captured_ns,
     )
     return _commit(before.version, before.position, state, tuple(events), payload=b"model")
 

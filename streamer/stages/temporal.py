@@ -10,21 +10,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from streamer.core.state import AnomalyState, Checkpoint, StreamState
+from streamer.core.state import AnomalyState, Checkpoint, LookaheadState, StreamState
+from streamer.models.temporal.model import LookaheadModel
 from streamer.stages.anomaly import AnomalyWatch
 from streamer.stages.ctc import make_decoder
 from streamer.stages.events import EventMaker
 from streamer.stages.fold import Fold
-from streamer.state.table import BatchBuffers, pack
+from streamer.stages.lookahead import misfit_lookahead
+from streamer.stages.stepping import make_stepper
+from streamer.state.table import pack
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from streamer.core.clock import Mark
     from streamer.models.bundle import Bundle
-    from streamer.models.temporal.model import TemporalModel
+    from streamer.models.temporal.model import OnlineModel
+    from streamer.stages.advanced import Advanced
     from streamer.stages.drift_watch import DriftWatch
-    from streamer.stages.fold import Advanced
     from streamer.transport.transport import LogEntry, Unreadable
 
 
@@ -44,7 +47,7 @@ class TemporalStage:
     """
 
     def __init__(
-        self, bundle: Bundle, model: TemporalModel, *, watch: DriftWatch | None = None
+        self, bundle: Bundle, model: OnlineModel, *, watch: DriftWatch | None = None
     ) -> None:
         config = bundle.config
         self.bundle = bundle
@@ -69,12 +72,7 @@ class TemporalStage:
             model_id=bundle.model_id,
             encoder_id=config.encoder_id,
         )
-        self._buffers = BatchBuffers(
-            num_rows=model.rows,
-            num_layers=model.num_layers,
-            hidden_dim=model.hidden_dim,
-            feature_dim=model.feature_dim,
-        )
+        self._stepper = make_stepper(model)
 
     @property
     def num_rows(self) -> int:
@@ -93,6 +91,9 @@ class TemporalStage:
             cell_LH=zeros_LH,
             decoder=self.decoder.initial(),
             anomaly=None if self.watch is None else AnomalyState(),
+            lookahead=LookaheadState.initial(self._model.projection_dim)
+            if isinstance(self._model, LookaheadModel)
+            else None,
         )
         return Checkpoint(state=state, position=0, version=b"")
 
@@ -103,6 +104,8 @@ class TemporalStage:
             return f"expected hidden and cell of shape {shape_LH}, found {state.hidden_LH.shape}"
         if (state.anomaly is None) != (self.watch is None):
             return f"expected {'no' if self.watch is None else 'a'} state of a watch for anomalies"
+        if ahead := misfit_lookahead(state, self._model):
+            return ahead
         decoder = state.decoder
         lengths = {
             len(array)
@@ -130,7 +133,7 @@ class TemporalStage:
             Fold(checkpoint, entries, self.decoder, self.watch, self.maker, self.bundle, taken)
             for checkpoint, entries in work
         ]
-        active = [fold for fold in folds if fold.next_frame()]
+        active = [fold for fold in folds if fold.next_step()]
         first_round = True
         while active:
             batches = pack([fold.state.row for fold in active])
@@ -138,19 +141,10 @@ class TemporalStage:
             first_round = False
             for number, batch in enumerate(batches):
                 self._step([active[index] for index in batch], watched=number == watched)
-            active = [fold for fold in active if fold.next_frame()]
+            active = [fold for fold in active if fold.next_step()]
         return [fold.finish() for fold in folds]
 
     def _step(self, folds: Sequence[Fold], *, watched: bool) -> None:
-        buffers = self._buffers
-        for fold in folds:
-            buffers.load(fold.state, fold.features_D)
-        logits_BC, hidden_LBH, cell_LBH = self._model.step(
-            buffers.features_BD, buffers.hidden_LBH, buffers.cell_LBH
-        )
-        if watched and self._watch:
-            rows = [fold.state.row for fold in folds]
-            self._watch.take(buffers.features_BD[rows], logits_BC[rows])
-        for fold in folds:
-            row = fold.state.row
-            fold.take(logits_BC[row], hidden_LBH[:, row].copy(), cell_LBH[:, row].copy())
+        features_BD, outputs_BC, rows = self._stepper.step(folds)
+        if watched and self._watch and rows:
+            self._watch.take(features_BD[rows], outputs_BC[rows])

@@ -53,3 +53,48 @@ class BatchBuffers:
         self.features_BD[row] = features_D
         self.hidden_LBH[:, row] = state.hidden_LH
         self.cell_LBH[:, row] = state.cell_LH
+
+
+class WindowBuffers(BatchBuffers):
+    """Input arrays of one call of a model that looks ahead. S slots per row: R that wait, one new.
+
+    All of a stream's row is written at each load: what another one left there is not to be seen.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_rows: int,
+        num_layers: int,
+        hidden_dim: int,
+        feature_dim: int,
+        projection_dim: int,
+        lookahead_frames: int,
+    ) -> None:
+        super().__init__(
+            num_rows=num_rows,
+            num_layers=num_layers,
+            hidden_dim=hidden_dim,
+            feature_dim=feature_dim,
+        )
+        self.window_RBP = np.zeros((lookahead_frames, num_rows, projection_dim), np.float32)
+        self.mask_SB = np.zeros((lookahead_frames + 1, num_rows), np.float32)
+
+    def load_window(
+        self, state: StreamState, features_D: np.ndarray | None, *, decides: bool
+    ) -> None:
+        """Put a stream's input, state and waiting frames into its row.
+
+        Args:
+            state: Of the stream.
+            features_D: Of the frame that has come, if one has.
+            decides: Whether the step is for the oldest frame that waits. Else no slot counts.
+        """
+        assert state.lookahead is not None, "no model looks ahead here"
+        row, num_waiting = state.row, len(state.lookahead)
+        self.load(state, np.zeros(1, np.float32) if features_D is None else features_D)
+        self.window_RBP[:, row] = 0
+        self.window_RBP[:num_waiting, row] = state.lookahead.inputs_WP
+        self.mask_SB[:, row] = 0
+        if decides:
+            self.mask_SB[: num_waiting + (features_D is not None), row] = 1

@@ -188,7 +188,10 @@ def _directions(config: ModelConfig) -> str:
     if config.directions == 1:
         return "one direction, so that it needs no frame ahead"
     if config.lookahead_frames:
-        return f"two directions, the outputs for a frame known {config.lookahead_frames} later"
+        return (
+            f"two directions, the outputs for a frame known {config.lookahead_frames} frames "
+            f"({1000 * config.lookahead_seconds:.0f} ms) later"
+        )
     return "two directions, for whole recordings only"
 
 

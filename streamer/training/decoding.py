@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from streamer.core.event import EndReason, EventType, Status
@@ -41,9 +41,18 @@ class ClipDecoder:
         config: Of the decoder.
         labels: The classes.
         analysis_fps: Frames per second.
+        lookahead_frames: How many frames later than a frame its outputs are known; less at the end.
     """
 
-    def __init__(self, config: DecoderConfig, *, labels: Labels, analysis_fps: float) -> None:
+    def __init__(
+        self,
+        config: DecoderConfig,
+        *,
+        labels: Labels,
+        analysis_fps: float,
+        lookahead_frames: int = 0,
+    ) -> None:
+        self._lookahead_frames = lookahead_frames
         self._num_phases = len(labels.phases)
         self._period_seconds = 1 / analysis_fps
         self._decoder = Decoder(
@@ -65,13 +74,22 @@ class ClipDecoder:
         for seq, (logits_C, pts) in enumerate(zip(logits_TC, pts_T.tolist(), strict=True)):
             at = (seq, round(pts * 1e9), pts)
             state, made = self._decoder.decode(state, logits_C, at=at, step_seconds=pts - before)
-            decisions += made
+            decisions += self._late(made, pts_T, seq) if self._lookahead_frames else made
             before = pts
         _, made = self._decoder.close(state, at=at, reason=EndReason.STREAM_ENDED)
         # What the end of the clip takes back was no mistake.
         retracted = sum(decision.status is Status.RETRACTED for decision in decisions)
         decisions += made
         return Decoded(*self._segments(decisions), _delays(decisions), retracted)
+
+    def _late(self, made: list[Decision], pts_T: np.ndarray, seq: int) -> list[Decision]:
+        """Decisions for frame `seq` with the wait for the look ahead in their delays."""
+        told = min(seq + self._lookahead_frames, len(pts_T) - 1)
+        ahead_seconds = float(pts_T[told] - pts_T[seq])
+        return [
+            replace(one, decision_delay_seconds=one.decision_delay_seconds + ahead_seconds)
+            for one in made
+        ]
 
     def _segments(self, decisions: list[Decision]) -> tuple[list[Stretch], list[Stretch]]:
         phases, actions = [], []

@@ -94,25 +94,32 @@ def lagged_labels(
     return labels_LT
 
 
-def delay_curve(examples: Sequence[Example], labels: Sequence[np.ndarray]) -> list[DelayPoint]:
+def delay_curve(
+    examples: Sequence[Example], labels: Sequence[np.ndarray], *, lookahead_frames: int = 0
+) -> list[DelayPoint]:
     """A point for each lag.
 
     Args:
         examples: Clips.
         labels: Of each, what `lagged_labels` gives.
+        lookahead_frames: How many frames later than a frame its outputs are known: the delay of an
+            onset includes them, the lag does not.
     """
     return [
-        _point(examples, [labels_LT[lag] for labels_LT in labels], lag)
+        _point(examples, [labels_LT[lag] for labels_LT in labels], lag, lookahead_frames)
         for lag in range(len(labels[0]))
     ]
 
 
-def _point(examples: Sequence[Example], labels: Sequence[np.ndarray], lag: int) -> DelayPoint:
+def _point(
+    examples: Sequence[Example], labels: Sequence[np.ndarray], lag: int, lookahead_frames: int
+) -> DelayPoint:
     decoded, delays = [], []
     for example, labels_T in zip(examples, labels, strict=True):
         said = stretches(labels_T, example.pts_T)
         decoded.append(Decoded(said, [], [], 0))
-        delays += onset_delays(said, stretches(example.phases_T, example.pts_T), example.pts_T, lag)
+        truth = stretches(example.phases_T, example.pts_T)
+        delays += onset_delays(said, truth, example.pts_T, lag + lookahead_frames)
     metrics = phase_metrics(examples, decoded)
     return DelayPoint(
         lag_frames=lag,

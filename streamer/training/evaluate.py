@@ -38,6 +38,7 @@ def evaluate(
     labels: Labels,
     decoder: DecoderConfig,
     analysis_fps: float,
+    lookahead_frames: int = 0,
 ) -> dict[str, Any]:
     """Metrics over clips, rounded, as they stand in `metrics.json`.
 
@@ -47,12 +48,15 @@ def evaluate(
         labels: The classes.
         decoder: Makes the segments.
         analysis_fps: Frames per second.
+        lookahead_frames: How many frames later than a frame its outputs are known.
 
     Returns:
         `frames` (what each frame's output says at once), `phases` and `actions` (the segments
         that are announced), scores from 0 to 1, times in seconds.
     """
-    clip_decoder = ClipDecoder(decoder, labels=labels, analysis_fps=analysis_fps)
+    clip_decoder = ClipDecoder(
+        decoder, labels=labels, analysis_fps=analysis_fps, lookahead_frames=lookahead_frames
+    )
     decoded = [
         clip_decoder.decode(outputs, example.pts_T)
         for example, outputs in zip(examples, logits, strict=True)

@@ -37,6 +37,7 @@ def search_filter(
     *,
     analysis_fps: float,
     max_lag_frames: int,
+    lookahead_frames: int = 0,
 ) -> tuple[PhaseFilterConfig, list[DelayPoint]]:
     """The filter that is best on these clips, and its curve over lags.
 
@@ -47,6 +48,7 @@ def search_filter(
         logits: float32 (T, C) of each.
         analysis_fps: Frames per second.
         max_lag_frames: The longest lag.
+        lookahead_frames: How many frames later than a frame its outputs are known.
     """
     num_phases = len(chain.initial_P)
 
@@ -58,7 +60,7 @@ def search_filter(
             )
             for example, outputs in zip(examples, logits, strict=True)
         ]
-        return delay_curve(examples, labels)
+        return delay_curve(examples, labels, lookahead_frames=lookahead_frames)
 
     smoothing = tuple(periods / analysis_fps for periods in SMOOTHING_PERIODS)
     best = msgspec.structs.replace(chain, evidence_weight=FIRST_WEIGHT, lag_frames=max_lag_frames)

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from streamer.core.errors import ModelError
-from streamer.models.temporal.onnx import INPUTS, OUTPUTS
+from streamer.models.temporal.onnx import INPUTS, OUTPUTS, WINDOW_INPUTS, WINDOW_OUTPUTS
 from streamer.training.graph_anomaly import score_nodes
 from streamer.training.graph_cells import CellNodes
 from streamer.training.graph_clip import make_clip_graph
-from streamer.training.graph_directions import walk_both
+from streamer.training.graph_directions import walk_both, walk_window
 from streamer.training.graph_nodes import Graph, serialise
 
 if TYPE_CHECKING:
@@ -36,8 +36,9 @@ def make_graph(model: RecurrentNetwork) -> bytes:
     - One: features (B, D) of one frame, its logits (B, C), with a column more for the
       score of an anomaly head.
     - Two: features (T, B, D) and logits (T, B, C) of a whole recording; the state after its end.
-    - Two with a look-ahead of R frames: features (T, B, D) of a frame and of the R after it (T =
-      R + 1, or fewer where the recording ends); logits (B, C) and state of that first frame.
+    - Two with a look-ahead of R frames: features (B, D) of the frame that comes; logits (B, C) and
+      state of the frame R before it. Further inputs: window (R, B, P), mask (R + 1, B); further
+      output: inputs (B, P). See `LookaheadModel.step_window`.
 
     With a head of values per frame these are in the place of logits. A head with pooling reads
     whole clips; see `make_clip_graph`.
@@ -62,11 +63,15 @@ def make_graph(model: RecurrentNetwork) -> bytes:
         outputs, hiddens, cells = _step(graph, config, weights, inputs)
     else:
         before = dict(zip(("hidden", "cell"), INPUTS[1:], strict=True))
-        walked = walk_both(graph, config, weights, inputs=inputs, **before)
-        outputs, hiddens, cells = walked.outputs, walked.hiddens, walked.cells
         if config.lookahead_frames:
-            first = graph.weight("first", np.array(0, np.int64))
-            outputs = graph.node("Gather", (outputs, first), "first_outputs", axis=0)
+            _, waiting, mask, *_ = WINDOW_INPUTS
+            axis = graph.weight("axis_0", np.array([0], np.int64))
+            newest = graph.node("Unsqueeze", (inputs, axis), "newest_1BP")
+            window = graph.node("Concat", (waiting, newest), "window_SBP", axis=0)
+            walked = walk_window(graph, config, weights, inputs=window, mask=mask, **before)
+        else:
+            walked = walk_both(graph, config, weights, inputs=inputs, **before)
+        outputs, hiddens, cells = walked.outputs, walked.hiddens, walked.cells
     if model.anomaly is None:
         _head(graph, config, weights, outputs, logits)
     else:
@@ -118,7 +123,7 @@ def _project(
     evened = graph.node(
         "LayerNormalization", (projected, gain, bias), "normed", axis=-1, epsilon=epsilon
     )
-    return graph.node("Relu", (evened,), "inputs")
+    return graph.node("Relu", (evened,), WINDOW_OUTPUTS[-1])
 
 
 def _head(
@@ -148,7 +153,7 @@ def _linear(
 ) -> str:
     weight = graph.weight(f"{layer}.weight", weights[f"{layer}.weight"].T)
     bias = graph.weight(f"{layer}.bias", weights[f"{layer}.bias"])
-    if config.directions == 1:
+    if config.directions == 1 or config.lookahead_frames:
         return graph.node("Gemm", (inputs, weight, bias), name)
     # Gemm knows no time.
     product = graph.node("MatMul", (inputs, weight), f"{layer}.product")
@@ -159,10 +164,19 @@ def _with_ports(graph: Graph, config: ModelConfig) -> onnx.GraphProto:
     state: list[int | str] = [config.num_layers, "B", config.hidden_dim]
     features: list[int | str] = ["B", config.feature_dim]
     logits: list[int | str] = ["B", config.num_outputs]
+    if config.lookahead_frames:
+        ahead = config.lookahead_frames
+        inputs: list[int | str] = ["B", config.projection_dim]
+        window: list[int | str] = [ahead, *inputs]
+        mask: list[int | str] = [ahead + 1, "B"]
+        shapes = (features, window, mask, state, state)
+        return graph.proto(
+            f"{config.cell_family}_look",
+            list(zip(WINDOW_INPUTS, shapes, strict=True)),
+            list(zip(WINDOW_OUTPUTS, (logits, state, state, inputs), strict=True)),
+        )
     if config.directions == 2:
-        features = ["T", *features]
-        if not config.lookahead_frames:
-            logits = ["T", *logits]
+        features, logits = ["T", *features], ["T", *logits]
     return graph.proto(
         f"{config.cell_family}_{'step' if config.directions == 1 else 'walk'}",
         list(zip(INPUTS, (features, state, state), strict=True)),

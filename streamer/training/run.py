@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
+from streamer.core.errors import ConfigError
 from streamer.models.bundle import GapConfig, ModelConfig
 from streamer.models.temporal.network import RecurrentNetwork
 from streamer.stages.drift import predicted_counts
@@ -95,10 +96,11 @@ def train_bundle(
         teacher: Its outputs count as targets too, as much as the recipe says.
 
     Raises:
-        ConfigError: `bundle/` holds something else, the folder another unfinished training, or the
-            teacher does not fit.
+        ConfigError: `bundle/` holds something else, the folder another unfinished training, the
+            teacher does not fit, or the recipe has no frames to look ahead at.
     """
     check_place(out / "bundle")
+    _check_directions(config, recipe)
     if teacher is not None:
         dataset = taught(dataset, teacher, encoder_id=encoder.encoder_id)
     torch.manual_seed(recipe.seed)
@@ -117,6 +119,7 @@ def train_bundle(
         train=dataset.train,
         labels=dataset.labels,
         analysis_fps=config.analysis_fps,
+        lookahead_frames=config.lookahead_frames,
     )
     decoder = tuning.decoder
     logits = predict(model, dataset.test)
@@ -141,6 +144,21 @@ def train_bundle(
         plot_delay_f1(out / "delay_f1.png", tuning.curve)
     plot_ribbons(out / "ribbons.png", dataset.test, decoded, dataset.labels)
     return bundle
+
+
+def _check_directions(config: ModelConfig, recipe: Recipe) -> None:
+    """A backward direction learns from frames that follow those of the loss."""
+    if config.directions == 2 and recipe.method == "window":
+        raise ConfigError(
+            "method: expected tbptt with two directions, found window: its loss is that of the "
+            "last frame of a window, and none is ahead of that; leave out --set method=window"
+        )
+    if config.lookahead_frames >= recipe.num_steps:
+        raise ConfigError(
+            f"lookahead: expected fewer frames than the {recipe.num_steps} that a window of "
+            f"training has, found {config.lookahead_frames}; look less far ahead, or raise "
+            "num_steps with --set num_steps=N"
+        )
 
 
 def _shares(logits: Sequence[np.ndarray], config: ModelConfig) -> dict[str, float]:
@@ -174,6 +192,7 @@ def _measure(
             labels=dataset.labels,
             decoder=decoder,
             analysis_fps=config.analysis_fps,
+            lookahead_frames=config.lookahead_frames,
         )
 
     metrics = {"origin": dataset.origin, "test": part(lambda example: True)}

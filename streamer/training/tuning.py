@@ -74,6 +74,7 @@ def tune(
     analysis_fps: float,
     graph_PP: np.ndarray | None = None,
     max_lag_frames: int = MAX_LAG_FRAMES,
+    lookahead_frames: int = 0,
 ) -> Tuning:
     """The decoder that is best on these clips.
 
@@ -89,6 +90,8 @@ def tune(
         analysis_fps: Frames per second.
         graph_PP: bool, per phase which may follow; None: any.
         max_lag_frames: The longest lag at which phases may be confirmed.
+        lookahead_frames: How many frames later than a frame its outputs are known: delays include
+            it.
     """
     temperatures = fit_temperatures(examples, logits, num_phases=len(labels.phases))
     trial = _Trial(examples, logits, labels, analysis_fps, temperatures)
@@ -107,6 +110,7 @@ def tune(
         logits,
         analysis_fps=analysis_fps,
         max_lag_frames=max_lag_frames,
+        lookahead_frames=lookahead_frames,
     )
     rivals = [_filtered(thresholds, filter, enter, labels) for enter in ANNOUNCEMENTS]
     best = max((thresholds, *rivals), key=lambda config: trial.score(config)[0])

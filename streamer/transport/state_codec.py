@@ -1,7 +1,8 @@
 """A stream's state ↔ versioned bytes, as in `codec`.
 
 A state without a phase filter is of version 1, one with it of version 2: a reader that knows no
-filter refuses it. The state of a watch for anomalies stands beside either.
+filter refuses it. The state of a watch for anomalies stands beside either, and so do frames that
+wait for a look ahead: without them the bytes are those that a reader without look-ahead knows.
 """
 
 from __future__ import annotations
@@ -10,7 +11,15 @@ import msgspec
 import numpy as np
 
 from streamer.core.errors import StateError
-from streamer.core.state import AnomalyState, DecoderState, FilterState, OpenSegment, StreamState
+from streamer.core.state import (
+    AnomalyState,
+    DecoderState,
+    FilterState,
+    LookaheadState,
+    OpenSegment,
+    StreamState,
+    WaitingFrame,
+)
 
 
 class _StateWire(msgspec.Struct, frozen=True, array_like=True, tag="state/1"):
@@ -54,12 +63,27 @@ class _WatchedStateWire(msgspec.Struct, frozen=True, array_like=True, tag="watch
     state: _StateWire | _FilteredStateWire
 
 
+class _AheadStateWire(msgspec.Struct, frozen=True, array_like=True, tag="ahead/1"):
+    projection_dim: int
+    frames: tuple[WaitingFrame, ...]
+    inputs: bytes
+    state: _StateWire | _FilteredStateWire
+
+
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(_StateWire | _FilteredStateWire | _WatchedStateWire)
+_decoder = msgspec.msgpack.Decoder(
+    _StateWire | _FilteredStateWire | _WatchedStateWire | _AheadStateWire
+)
 
 
 def encode_state(state: StreamState) -> bytes:
-    """Bytes of a stream's state."""
+    """Bytes of a stream's state.
+
+    Raises:
+        ValueError: It has a watch for anomalies and looks ahead: no model does both.
+    """
+    if state.anomaly is not None and state.lookahead is not None:
+        raise ValueError("expected a state of a watch for anomalies or of a look ahead, found both")
     decoder = state.decoder
     num_layers, hidden_dim = state.hidden_LH.shape
     plain = (
@@ -88,9 +112,11 @@ def encode_state(state: StreamState) -> bytes:
         if decoder.filter is None
         else _FilteredStateWire(*plain, _filter_wire(decoder.filter))
     )
-    return _encoder.encode(
-        wire if state.anomaly is None else _WatchedStateWire(state.anomaly, wire)
-    )
+    if state.anomaly is not None:
+        return _encoder.encode(_WatchedStateWire(state.anomaly, wire))
+    if state.lookahead is not None:
+        return _encoder.encode(_ahead_wire(state.lookahead, wire))
+    return _encoder.encode(wire)
 
 
 def decode_state(raw: bytes) -> StreamState:
@@ -101,9 +127,11 @@ def decode_state(raw: bytes) -> StreamState:
     """
     try:
         wire = _decoder.decode(raw)
-        anomaly = None
+        anomaly = lookahead = None
         if isinstance(wire, _WatchedStateWire):
             anomaly, wire = wire.anomaly, wire.state
+        elif isinstance(wire, _AheadStateWire):
+            lookahead, wire = _lookahead(wire), wire.state
         return StreamState(
             stream_id=wire.stream_id,
             model_id=wire.model_id,
@@ -127,9 +155,19 @@ def decode_state(raw: bytes) -> StreamState:
                 filter=_filter(wire.filter) if isinstance(wire, _FilteredStateWire) else None,
             ),
             anomaly=anomaly,
+            lookahead=lookahead,
         )
     except (msgspec.MsgspecError, ValueError) as error:
         raise StateError(f"stored state: unreadable ({error})") from error
+
+
+def _ahead_wire(state: LookaheadState, wire: _StateWire | _FilteredStateWire) -> _AheadStateWire:
+    return _AheadStateWire(state.inputs_WP.shape[1], state.frames, state.inputs_WP.tobytes(), wire)
+
+
+def _lookahead(wire: _AheadStateWire) -> LookaheadState:
+    inputs = np.frombuffer(wire.inputs, np.float32)
+    return LookaheadState(wire.frames, inputs.reshape(len(wire.frames), wire.projection_dim))
 
 
 def _filter_wire(state: FilterState) -> _FilterWire:

@@ -472,7 +472,7 @@ def serving(server, monkeypatch):
     """The command takes the small model for its bundle's."""
     monkeypatch.setattr("streamer.cli.replay.Bundle", SimpleNamespace(load=lambda _: bundle()))
     monkeypatch.setattr(
-        "streamer.cli.replay.open_temporal_model", lambda _, *, rows, backend: LeakyModel(rows)
+        "streamer.cli.replay.open_online_model", lambda _, *, rows, backend: LeakyModel(rows)
     )
     return server.url
 

@@ -11,7 +11,7 @@ from streamer.core.event import ActionData, PhaseData
 from streamer.core.ledger import Ledger
 from streamer.models.bundle import Bundle
 from streamer.models.encoders.registry import open_encoder
-from streamer.models.temporal.registry import open_temporal_model
+from streamer.models.temporal.registry import open_online_model
 from streamer.pipeline import Pipeline
 from streamer.runtime.clock import SystemClock
 from streamer.sources.recording import record
@@ -22,6 +22,7 @@ from streamer.training.features import FeatureMaker
 from streamer.training.synthetic import SyntheticClip
 from streamer.training.video import VideoClip
 from streamer.training.video_dataset import video_dataset
+from tests.bundles import ahead_bundle
 
 CLOCK = SystemClock()
 SECONDS = 6.0
@@ -77,8 +78,10 @@ def untimed(segment):
     )
 
 
-def test_events_are_those_that_serving_emits(folder):
-    bundle = Bundle.load("workcell")
+@pytest.mark.parametrize("lookahead", [0, 4])
+def test_events_are_those_that_serving_emits(folder, tmp_path, lookahead):
+    shipped = Bundle.load("workcell")
+    bundle = ahead_bundle(tmp_path / "ahead", lookahead_frames=lookahead) if lookahead else shipped
     path = folder / "0.mp4"
     maker = FeatureMaker(
         open_encoder(bundle.config.encoder, preprocess=bundle.preprocess),
@@ -87,11 +90,12 @@ def test_events_are_those_that_serving_emits(folder):
         clock=CLOCK,
     )
     track = maker.track(VideoClip(path, ()))
-    model = open_temporal_model(bundle)
+    model = open_online_model(bundle)
     watched = Watcher(bundle, model).watch("0", track.features_TD, track.pts_T)
     model.close()
-    served = said(Pipeline(str(path)))
+    served = said(Pipeline(str(path), bundle=bundle.path))
     assert len(served) > 5
+    assert len(watched.logits_TC) == len(track.features_TD)
     assert said((*watched.events, *watched.closing)) == served
 
 

@@ -38,7 +38,10 @@ def watch(features_TD, *, window_frames=None, model=None, **changes):
 
 def announced(watched):
     return read_events(
-        watched.events, watched.closing, labels=LABELS, num_frames=len(watched.logits_TC)
+        watched.events,
+        watched.closing,
+        labels=LABELS,
+        pts_T=np.arange(len(watched.logits_TC)) / FPS,
     )
 
 
@@ -150,7 +153,7 @@ def test_what_the_end_of_the_video_takes_back_was_no_mistake():
 
 @pytest.fixture
 def leaky(monkeypatch):
-    monkeypatch.setattr(evaluation, "open_temporal_model", lambda bundle: LeakyModel())
+    monkeypatch.setattr(evaluation, "open_online_model", lambda bundle: LeakyModel())
 
 
 def measure(*examples, decoder=None, **changes):

@@ -77,15 +77,54 @@ def walk_ahead(
         hidden, cell = state[0][layer], state[1][layer]
         hiddens_TBH, cells_TBH = cells.walk(f"l{layer}", windows_WTBI[0], (hidden, cell))
         after.append((hiddens_TBH[-1], cells_TBH[-1]))
-        windows_WNI = windows_WTBI.flatten(1, 2)
         start = (hiddens_TBH.flatten(0, 1), cells_TBH.flatten(0, 1))
-        ahead_VNH, _ = cells.walk(f"l{layer}", windows_WNI[1:], start)
-        forward_WNH = torch.cat((start[0][None], ahead_VNH))
-        zeros = torch.zeros_like(start[0])
-        backward_WNH, _ = cells.walk(
-            f"l{layer}_reverse", windows_WNI.flip(0), (zeros, zeros), mask_TB=mask_WN.flip(0)
-        )
-        both = torch.cat((forward_WNH, backward_WNH.flip(0)), dim=-1)
-        windows_WTBI = both.reshape(width, steps, batch, -1)
+        both = _walk_on(cells, layer, windows_WTBI.flatten(1, 2), start, mask_WN)
+        windows_WTBI = both.reshape(len(both), steps, batch, -1)
     hiddens, forward_cells = zip(*after, strict=True)
     return windows_WTBI[0], (torch.stack(hiddens), torch.stack(forward_cells))
+
+
+def walk_window(
+    cells: RecurrentCells, window_SBI: Tensor, state: State, *, mask_SB: Tensor
+) -> tuple[Tensor, State]:
+    """The window of one frame: what `walk_ahead` does for its first frame, as serving needs it.
+
+    Args:
+        cells: The layers.
+        window_SBI: The frame, and those that follow it.
+        state: Before that frame, (L, B, H) each.
+        mask_SB: float32, 1 for frames that there are and then 0.
+
+    Returns:
+        Both directions' hidden of the first frame (B, 2 H), and the forward state after it.
+    """
+    after = []
+    for layer in range(cells.num_layers):
+        hidden, cell = state[0][layer], state[1][layer]
+        hiddens_1BH, cells_1BH = cells.walk(f"l{layer}", window_SBI[:1], (hidden, cell))
+        start = (hiddens_1BH[0], cells_1BH[0])
+        after.append(start)
+        window_SBI = _walk_on(cells, layer, window_SBI, start, mask_SB)
+    hiddens, forward_cells = zip(*after, strict=True)
+    return window_SBI[0], (torch.stack(hiddens), torch.stack(forward_cells))
+
+
+def _walk_on(
+    cells: RecurrentCells, layer: int, windows_WNI: Tensor, start: State, mask_WN: Tensor
+) -> Tensor:
+    """A layer over N windows, whose forward state after the first step is `start`.
+
+    The last layer needs to say only what the first step is like.
+
+    Returns:
+        Both directions' hidden of each step, (W, N, 2 H); of the last layer (1, N, 2 H).
+    """
+    zeros = torch.zeros_like(start[0])
+    backward_WNH, _ = cells.walk(
+        f"l{layer}_reverse", windows_WNI.flip(0), (zeros, zeros), mask_TB=mask_WN.flip(0)
+    )
+    if layer == cells.num_layers - 1:
+        return torch.cat((start[0], backward_WNH[-1]), dim=-1)[None]
+    ahead_VNH, _ = cells.walk(f"l{layer}", windows_WNI[1:], start)
+    forward_WNH = torch.cat((start[0][None], ahead_VNH))
+    return torch.cat((forward_WNH, backward_WNH.flip(0)), dim=-1)

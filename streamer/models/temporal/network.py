@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from streamer.models.temporal.anomaly import AnomalyHead
 from streamer.models.temporal.cells import RecurrentCells, make_cells
-from streamer.models.temporal.directions import walk_ahead, walk_whole
+from streamer.models.temporal.directions import walk_ahead, walk_whole, walk_window
 from streamer.models.temporal.heads.registry import make_head
 
 if TYPE_CHECKING:
@@ -124,11 +124,30 @@ class RecurrentNetwork(nn.Module):
         hiddens_TBH, state = self._recur(normed_TBD, state, mask_TB)
         return self.dropout(hiddens_TBH), state
 
+    def look(
+        self, features_BD: Tensor, window_RBP: Tensor, mask_SB: Tensor, state: State
+    ) -> tuple[Tensor, State, Tensor]:
+        """One frame of a network that looks ahead. See `LookaheadModel.step_window`.
+
+        Returns:
+            Outputs (B, C) of the frame in slot 0, the state after it, and the projection of the
+            frame that has come (B, P).
+        """
+        cells = self.cells
+        assert isinstance(cells, RecurrentCells), "layers that look ahead are a loop"
+        assert self.head is not None, "a network without labels has one direction"
+        inputs_BP = self._project((features_BD - self.mean_D) * self.scale_D)
+        window_SBP = torch.cat((window_RBP, inputs_BP[None]))
+        hiddens_BI, state = walk_window(cells, window_SBP, state, mask_SB=mask_SB)
+        return self.head(hiddens_BI), state, inputs_BP
+
+    def _project(self, normed: Tensor) -> Tensor:
+        return torch.relu(self.norm(self.projection(normed)))
+
     def _recur(
         self, normed_TBD: Tensor, state: State, mask_TB: Tensor | None
     ) -> tuple[Tensor, State]:
-        inputs = torch.relu(self.norm(self.projection(normed_TBD)))
-        return self._walk(self.dropout(inputs), state, mask_TB)
+        return self._walk(self.dropout(self._project(normed_TBD)), state, mask_TB)
 
     def _walk(
         self, inputs_TBP: Tensor, state: State, mask_TB: Tensor | None

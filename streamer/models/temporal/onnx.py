@@ -8,15 +8,19 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort
 
 from streamer.core.errors import ModelError
-from streamer.models.temporal.model import check_step
+from streamer.models.temporal.model import check_step, check_window
 
 if TYPE_CHECKING:
     import numpy as np
 
     from streamer.models.bundle import Bundle
+    from streamer.models.config import ModelConfig
 
 INPUTS = ("features", "hidden", "cell")
 OUTPUTS = ("logits", "hidden_after", "cell_after")
+WINDOW_INPUTS = ("features", "window", "mask", "hidden", "cell")
+"""Of a graph that looks ahead."""
+WINDOW_OUTPUTS = (*OUTPUTS, "inputs")
 # They share no base of their own.
 _ERRORS = (
     ort.Fail,
@@ -29,8 +33,8 @@ _ERRORS = (
 _LOG_FATAL = 4
 
 
-class OnnxTemporalModel:
-    """Satisfies `TemporalModel`, on the CPU.
+class _OnnxModel:
+    """What models of both kinds share.
 
     Args:
         bundle: Whose graph.
@@ -60,33 +64,77 @@ class OnnxTemporalModel:
             )
         except (OSError, *_ERRORS) as error:
             raise ModelError(f"{path}: not an ONNX file that runs here ({error})") from error
-        state = (self.num_layers, None, self.hidden_dim)
-        shapes = ((None, self.feature_dim), state, state, (None, config.num_outputs), state, state)
-        _check_graph(self._session, shapes, where=str(path))
+        _check_graph(self._session, _ports(config), where=str(path))
 
-    def step(
-        self, features_BD: np.ndarray, hidden_LBH: np.ndarray, cell_LBH: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """One frame of each row. See `TemporalModel.step`."""
-        if self._session is None:
-            raise ModelError("temporal model: closed; open it again")
-        check_step(self, features_BD, hidden_LBH, cell_LBH)
-        inputs = dict(zip(INPUTS, (features_BD, hidden_LBH, cell_LBH), strict=True))
+    def _run(self, outputs: tuple[str, ...], inputs: dict[str, np.ndarray]) -> Any:
         try:
-            logits_BC, hidden, cell = self._session.run(OUTPUTS, inputs)
+            return self._session.run(outputs, inputs)
         except _ERRORS as error:
             raise ModelError(f"temporal model: onnxruntime failed: {error}") from error
-        return logits_BC, hidden, cell
+
+    def _check_open(self) -> None:
+        if self._session is None:
+            raise ModelError("temporal model: closed; open it again")
 
     def close(self) -> None:
         """Free the session's memory. Idempotent."""
         self._session = None
 
 
-def _check_graph(session: Any, shapes: tuple[tuple[int | None, ...], ...], *, where: str) -> None:
-    """Compare inputs and outputs with what the configuration says. None: any size."""
+class OnnxTemporalModel(_OnnxModel):
+    """Satisfies `TemporalModel`, on the CPU. Arguments and errors: see `_OnnxModel`."""
+
+    def step(
+        self, features_BD: np.ndarray, hidden_LBH: np.ndarray, cell_LBH: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """One frame of each row. See `TemporalModel.step`."""
+        self._check_open()
+        check_step(self, features_BD, hidden_LBH, cell_LBH)
+        inputs = dict(zip(INPUTS, (features_BD, hidden_LBH, cell_LBH), strict=True))
+        logits_BC, hidden, cell = self._run(OUTPUTS, inputs)
+        return logits_BC, hidden, cell
+
+
+class OnnxLookaheadModel(_OnnxModel):
+    """Satisfies `LookaheadModel`, on the CPU. Arguments and errors: see `_OnnxModel`."""
+
+    def __init__(self, bundle: Bundle, *, rows: int, num_threads: int = 1) -> None:
+        super().__init__(bundle, rows=rows, num_threads=num_threads)
+        config = bundle.config
+        self.lookahead_frames, self.projection_dim = config.lookahead_frames, config.projection_dim
+
+    def step_window(
+        self,
+        features_BD: np.ndarray,
+        window_RBP: np.ndarray,
+        mask_SB: np.ndarray,
+        hidden_LBH: np.ndarray,
+        cell_LBH: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """One frame of each row. See `LookaheadModel.step_window`."""
+        self._check_open()
+        arrays = (features_BD, window_RBP, mask_SB, hidden_LBH, cell_LBH)
+        check_window(self, *arrays)
+        inputs = dict(zip(WINDOW_INPUTS, arrays, strict=True))
+        logits_BC, hidden, cell, inputs_BP = self._run(WINDOW_OUTPUTS, inputs)
+        return logits_BC, hidden, cell, inputs_BP
+
+
+def _ports(config: ModelConfig) -> dict[str, tuple[int | None, ...]]:
+    """The inputs and outputs of a graph by their shapes. None: any size."""
+    state = (config.num_layers, None, config.hidden_dim)
+    shapes = ((None, config.feature_dim), state, state, (None, config.num_outputs), state, state)
+    ports: dict[str, tuple[int | None, ...]] = dict(zip((*INPUTS, *OUTPUTS), shapes, strict=True))
+    if config.lookahead_frames:
+        ports["window"] = (config.lookahead_frames, None, config.projection_dim)
+        ports["mask"] = (config.lookahead_frames + 1, None)
+        ports["inputs"] = (None, config.projection_dim)
+    return ports
+
+
+def _check_graph(session: Any, expected: dict[str, tuple[int | None, ...]], *, where: str) -> None:
+    """Compare inputs and outputs with what the configuration says."""
     ports = {port.name: port.shape for port in (*session.get_inputs(), *session.get_outputs())}
-    expected = dict(zip((*INPUTS, *OUTPUTS), shapes, strict=True))
     if ports.keys() != expected.keys():
         raise ModelError(
             f"{where}: expected inputs and outputs {', '.join(expected)}, "

@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from streamer.core.errors import ModelError
-from streamer.models.temporal.model import check_step
+from streamer.models.temporal.model import check_step, check_window
 from streamer.models.temporal.network import RecurrentNetwork
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from streamer.models.bundle import Bundle
 
 
-class TorchTemporalModel:
-    """Satisfies `TemporalModel`, on the CPU.
+class _TorchModel:
+    """What models of both kinds share.
 
     Args:
         bundle: Whose weights.
@@ -36,25 +36,63 @@ class TorchTemporalModel:
         self.rows = rows
         self.num_layers, self.hidden_dim = config.num_layers, config.hidden_dim
         self.feature_dim, self.num_classes = config.feature_dim, config.num_classes
-        self._model: RecurrentNetwork | None = load_network(bundle)
+        self._loaded: RecurrentNetwork | None = load_network(bundle)
+
+    @property
+    def _network(self) -> RecurrentNetwork:
+        if self._loaded is None:
+            raise ModelError("temporal model: closed; open it again")
+        return self._loaded
+
+    def close(self) -> None:
+        """Free its memory. Idempotent."""
+        self._loaded = None
+
+
+class TorchTemporalModel(_TorchModel):
+    """Satisfies `TemporalModel`, on the CPU. Arguments and errors: see `_TorchModel`."""
 
     def step(
         self, features_BD: np.ndarray, hidden_LBH: np.ndarray, cell_LBH: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """One frame of each row. See `TemporalModel.step`."""
-        if self._model is None:
-            raise ModelError("temporal model: closed; open it again")
+        network = self._network
         check_step(self, features_BD, hidden_LBH, cell_LBH)
         with torch.inference_mode():
-            logits_TBC, (hidden, cell) = self._model(
+            logits_TBC, (hidden, cell) = network(
                 torch.from_numpy(features_BD)[None],
                 (torch.from_numpy(hidden_LBH), torch.from_numpy(cell_LBH)),
             )
         return logits_TBC[0].numpy(), hidden.numpy(), cell.numpy()
 
-    def close(self) -> None:
-        """Free its memory. Idempotent."""
-        self._model = None
+
+class TorchLookaheadModel(_TorchModel):
+    """Satisfies `LookaheadModel`, on the CPU. Arguments and errors: see `_TorchModel`."""
+
+    def __init__(self, bundle: Bundle, *, rows: int, num_threads: int = 1) -> None:
+        super().__init__(bundle, rows=rows, num_threads=num_threads)
+        config = bundle.config
+        self.lookahead_frames, self.projection_dim = config.lookahead_frames, config.projection_dim
+
+    def step_window(
+        self,
+        features_BD: np.ndarray,
+        window_RBP: np.ndarray,
+        mask_SB: np.ndarray,
+        hidden_LBH: np.ndarray,
+        cell_LBH: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """One frame of each row. See `LookaheadModel.step_window`."""
+        network = self._network
+        check_window(self, features_BD, window_RBP, mask_SB, hidden_LBH, cell_LBH)
+        with torch.inference_mode():
+            logits_BC, (hidden, cell), inputs_BP = network.look(
+                torch.from_numpy(features_BD),
+                torch.from_numpy(window_RBP),
+                torch.from_numpy(mask_SB),
+                (torch.from_numpy(hidden_LBH), torch.from_numpy(cell_LBH)),
+            )
+        return logits_BC.numpy(), hidden.numpy(), cell.numpy(), inputs_BP.numpy()
 
 
 def load_network(bundle: Bundle) -> RecurrentNetwork:

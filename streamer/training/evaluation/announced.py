@@ -23,7 +23,8 @@ class Announcement:
 
     Attributes:
         label: Index of the class; phases come first, then actions.
-        at_seconds: Time of the frame that decided.
+        at_seconds: Time of the frame with which it was told: the one that decided, or the last that
+            the model looked ahead at.
         confidence: Then.
         retracted: Whether it was taken back while the video ran.
     """
@@ -57,7 +58,12 @@ class Announced:
 
 
 def read_events(
-    events: Sequence[Event], closing: Sequence[Event], *, labels: Labels, num_frames: int
+    events: Sequence[Event],
+    closing: Sequence[Event],
+    *,
+    labels: Labels,
+    pts_T: np.ndarray,
+    lookahead_frames: int = 0,
 ) -> Announced:
     """Read the events of one video.
 
@@ -65,9 +71,11 @@ def read_events(
         events: While it ran; `data.frame.seq` counts its frames.
         closing: Those that its end made. What the end takes back was no mistake.
         labels: The classes.
-        num_frames: T.
+        pts_T: Presentation times of its frames, seconds.
+        lookahead_frames: How many frames after the one that decided an event was told; less at the
+            end.
     """
-    reader = _Reader(labels, num_frames)
+    reader = _Reader(labels, pts_T, lookahead_frames)
     for event in events:
         reader.read(event, closing=False)
     for event in closing:
@@ -78,7 +86,9 @@ def read_events(
 class _Reader:
     """Reads events one by one."""
 
-    def __init__(self, labels: Labels, num_frames: int) -> None:
+    def __init__(self, labels: Labels, pts_T: np.ndarray, lookahead_frames: int) -> None:
+        self._pts_T = pts_T
+        self._lookahead_frames = lookahead_frames
         self._index = {label: k for k, label in enumerate((*labels.phases, *labels.actions))}
         self._num_phases = len(labels.phases)
         self._phase: int | None = None
@@ -87,7 +97,7 @@ class _Reader:
         self.phases: list[Stretch] = []
         self.actions: list[Stretch] = []
         self.announcements: list[Announcement] = []
-        self.shown_TC = np.zeros((num_frames, len(self._index)), bool)
+        self.shown_TC = np.zeros((len(pts_T), len(self._index)), bool)
 
     def read(self, event: Event, *, closing: bool) -> None:
         match event.data:
@@ -119,7 +129,7 @@ class _Reader:
                     )
                 )
         if not closing:
-            rest_TC = self.shown_TC[data.frame.seq :]
+            rest_TC = self.shown_TC[self._told(data) :]
             rest_TC[:, : self._num_phases] = False
             if shown is not None:
                 rest_TC[:, shown] = True
@@ -138,13 +148,18 @@ class _Reader:
         elif type is EventType.ACTION_START:
             self._announce(label, data)
         if not closing:
-            self.shown_TC[data.frame.seq :, label] = type is not EventType.ACTION_END
+            self.shown_TC[self._told(data) :, label] = type is not EventType.ACTION_END
+
+    def _told(self, data: PhaseData | ActionData) -> int:
+        """The frame that had just come when a subscriber was told."""
+        return min(data.frame.seq + self._lookahead_frames, len(self._pts_T) - 1)
 
     def _announce(self, label: int, data: PhaseData | ActionData) -> None:
         """Unless it has been: what is confirmed was announced when it was provisional."""
         if label not in self._open:
             self._open[label] = len(self.announcements)
-            self.announcements.append(Announcement(label, data.frame.pts_seconds, data.confidence))
+            at_seconds = float(self._pts_T[self._told(data)])
+            self.announcements.append(Announcement(label, at_seconds, data.confidence))
 
     def _end(self, label: int, *, retracted: bool) -> None:
         place = self._open.pop(label, None)

@@ -93,6 +93,12 @@ def _lines(
     for number, result in enumerate(results, start=1):
         bundle = result.bundle
         yield f"- **Bundle {number}**: `{bundle.path}` ({bundle.config.name}, {bundle.model_id})"
+        if bundle.config.lookahead_frames:
+            yield (
+                f"- **Look-ahead of bundle {number}**: {bundle.config.lookahead_frames} frames "
+                f"({1000 * bundle.config.lookahead_seconds:.0f} ms). Everything is told so much "
+                "later than the frame that decides it, and delays include it"
+            )
     yield from _policy_lines(policy, labels, num_videos=len(examples))
     if len(results) > 1:
         for kind in results[0].kinds:
@@ -208,6 +214,8 @@ def _bundle_json(result: BundleResult, examples: Sequence[Example]) -> dict[str,
         "path": str(bundle.path),
         "name": bundle.config.name,
         "model_id": bundle.model_id,
+        "lookahead_frames": bundle.config.lookahead_frames,
+        "lookahead_seconds": bundle.config.lookahead_seconds,
         "confusion": result.confusion_CC.tolist(),
         **kinds,
     }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from streamer.core.errors import ConfigError
-from streamer.models.temporal.registry import open_temporal_model
+from streamer.models.temporal.registry import open_online_model
 from streamer.training.annotations import BACKGROUND, Kind, Labels
 from streamer.training.evaluation.announced import read_events
 from streamer.training.evaluation.scores import Scorer
@@ -187,15 +187,21 @@ class _Run:
         *,
         window_frames: int | None,
     ) -> _Run:
-        with closing(open_temporal_model(bundle)) as model:
+        with closing(open_online_model(bundle)) as model:
             watcher = Watcher(bundle, model, window_frames=window_frames)
             watched = tuple(
                 watcher.watch(example.name, example.features_TD, example.pts_T)
                 for example in examples
             )
         announced = tuple(
-            read_events(one.events, one.closing, labels=labels, num_frames=len(one.logits_TC))
-            for one in watched
+            read_events(
+                one.events,
+                one.closing,
+                labels=labels,
+                pts_T=example.pts_T,
+                lookahead_frames=bundle.config.lookahead_frames,
+            )
+            for one, example in zip(watched, examples, strict=True)
         )
         return cls(labels, 1 / bundle.config.analysis_fps, tuple(examples), watched, announced)
 

@@ -9,7 +9,9 @@ import numpy as np
 
 from streamer.core.clock import ClockSource, Mark
 from streamer.core.errors import ConfigError
+from streamer.core.event import EventType
 from streamer.core.feature import LEDGER_COLUMNS, FeatureChunk, StatusNote, StreamStatus
+from streamer.models.temporal.model import LookaheadModel
 from streamer.stages.temporal import TemporalStage
 from streamer.transport.codec import encode_input
 from streamer.transport.transport import LogEntry
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from streamer.core.event import Event
     from streamer.core.feature import InputEntry
     from streamer.models.bundle import Bundle
-    from streamer.models.temporal.model import TemporalModel
+    from streamer.models.temporal.model import OnlineModel, TemporalModel
 
 _ROW = 0
 _EPOCH = 1
@@ -51,16 +53,21 @@ class Watcher:
 
     Args:
         bundle: What is measured.
-        model: Of the bundle, opened. The caller closes it.
+        model: Of the bundle, opened. The caller closes it. One that looks ahead says nothing of a
+            frame before the last that it looks at has come, or the video has ended.
         window_frames: Take (h, c) back to zero after so many frames, as models do that see a window
             at a time; the decoder goes on. Default: the state is carried, as serving does.
     """
 
     def __init__(
-        self, bundle: Bundle, model: TemporalModel, *, window_frames: int | None = None
+        self, bundle: Bundle, model: OnlineModel, *, window_frames: int | None = None
     ) -> None:
         self._bundle = bundle
-        self._tap = _Tap(model, window_frames)
+        self._tap = (
+            _WindowTap(model, window_frames)
+            if isinstance(model, LookaheadModel)
+            else _FrameTap(model, window_frames)
+        )
         self._stage = TemporalStage(bundle, self._tap)
 
     def watch(self, name: str, features_TD: np.ndarray, pts_T: np.ndarray) -> Watched:
@@ -80,14 +87,22 @@ class Watcher:
         (ran,) = self._stage.advance([(before, [_entry(chunk)])], taken=_TAKEN)
         if ran.dead_letters:
             raise ConfigError(f"{name}: can't be evaluated: {ran.dead_letters[0].detail}")
-        (ended,) = self._stage.advance([(ran.after, [_entry(_end_of(chunk))])], taken=_TAKEN)
+        events, after = ran.events, ran.after
+        if after.state.num_waiting:
+            # The last frames, apart from what the end itself says.
+            pause = _note_after(chunk, StreamStatus.RECONNECTING)
+            (waited,) = self._stage.advance([(after, [_entry(pause)])], taken=_TAKEN)
+            told = (event for event in waited.events if event.type != EventType.STREAM_STATUS)
+            events, after = (*events, *told), waited.after
+        end = _note_after(chunk, StreamStatus.ENDED)
+        (ended,) = self._stage.advance([(after, [_entry(end)])], taken=_TAKEN)
         logits_TC = np.stack(self._tap.outputs)
         return Watched(
             logits_TC=logits_TC,
             probabilities_TC=np.stack(
                 [self._stage.decoder.probabilities(row) for row in logits_TC]
             ),
-            events=ran.events,
+            events=events,
             closing=ended.events,
         )
 
@@ -111,42 +126,79 @@ class Watcher:
 
 
 class _Tap:
-    """A temporal model that keeps its outputs, and that may forget. Satisfies `TemporalModel`."""
+    """What models that keep their outputs, and that may forget, share."""
 
-    def __init__(self, model: TemporalModel, window_frames: int | None) -> None:
+    def __init__(self, model: OnlineModel, window_frames: int | None) -> None:
         self.rows, self.num_classes = model.rows, model.num_classes
         self.num_layers, self.hidden_dim = model.num_layers, model.hidden_dim
         self.feature_dim = model.feature_dim
         self.outputs: list[np.ndarray] = []
-        self._model = model
         self._window_frames = window_frames
 
     def begin(self) -> None:
         """Another video."""
         self.outputs = []
 
+    def close(self) -> None:
+        """The model is the caller's."""
+
+    def _remembered(self, state_LBH: np.ndarray) -> np.ndarray:
+        """A state, or zeros where a window begins."""
+        if self._window_frames and len(self.outputs) % self._window_frames == 0:
+            return np.zeros_like(state_LBH)
+        return state_LBH
+
+
+class _FrameTap(_Tap):
+    """Satisfies `TemporalModel`."""
+
+    def __init__(self, model: TemporalModel, window_frames: int | None) -> None:
+        super().__init__(model, window_frames)
+        self._model = model
+
     def step(
         self, features_BD: np.ndarray, hidden_LBH: np.ndarray, cell_LBH: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """One frame. See `TemporalModel.step`."""
-        if self._window_frames and len(self.outputs) % self._window_frames == 0:
-            hidden_LBH, cell_LBH = np.zeros_like(hidden_LBH), np.zeros_like(cell_LBH)
-        logits_BC, hidden_after, cell_after = self._model.step(features_BD, hidden_LBH, cell_LBH)
-        self.outputs.append(logits_BC[_ROW].copy())
-        return logits_BC, hidden_after, cell_after
-
-    def close(self) -> None:
-        """The model is the caller's."""
+        result = self._model.step(
+            features_BD, self._remembered(hidden_LBH), self._remembered(cell_LBH)
+        )
+        self.outputs.append(result[0][_ROW].copy())
+        return result
 
 
-def _end_of(chunk: FeatureChunk) -> StatusNote:
+class _WindowTap(_Tap):
+    """Satisfies `LookaheadModel`."""
+
+    def __init__(self, model: LookaheadModel, window_frames: int | None) -> None:
+        super().__init__(model, window_frames)
+        self.lookahead_frames, self.projection_dim = model.lookahead_frames, model.projection_dim
+        self._model = model
+
+    def step_window(
+        self,
+        features_BD: np.ndarray,
+        window_RBP: np.ndarray,
+        mask_SB: np.ndarray,
+        hidden_LBH: np.ndarray,
+        cell_LBH: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """One frame. See `LookaheadModel.step_window`."""
+        hidden_LBH, cell_LBH = self._remembered(hidden_LBH), self._remembered(cell_LBH)
+        result = self._model.step_window(features_BD, window_RBP, mask_SB, hidden_LBH, cell_LBH)
+        if mask_SB[0, _ROW]:
+            self.outputs.append(result[0][_ROW].copy())
+        return result
+
+
+def _note_after(chunk: FeatureChunk, status: StreamStatus) -> StatusNote:
     return StatusNote(
         stream_id=chunk.stream_id,
         session=chunk.session,
         epoch=chunk.epoch,
         note_seq=0,
         entry_us=chunk.entry_us + 1,
-        status=StreamStatus.ENDED,
+        status=status,
         reason="",
         detail="",
         noted_at_ns=int(chunk.captured_at_ns[-1]),
