@@ -18,7 +18,7 @@ from streamer.sources.workcell import Workcell
 from streamer.transport.connection import connect
 from streamer.transport.keys import Keys
 from streamer.transport.pictures import Picture, PictureStore
-from tests.gateways import serving_events
+from tests.gateways import HEADERS, serving_events
 from tests.workers import Farm, samples
 
 WIDE = "synthetic:workcell?fps=10&width=480&height=270&seed=3"
@@ -32,7 +32,8 @@ def farm(valkey, tmp_path):
 
 @pytest.fixture
 def api(farm):
-    with serving_events(farm.url) as url, httpx.Client(base_url=url, timeout=20) as client:
+    serving = serving_events(farm.url)
+    with serving as url, httpx.Client(base_url=url, timeout=20, headers=HEADERS) as client:
         yield client
 
 
@@ -130,9 +131,8 @@ def test_many_viewers_share_one_source_and_each_is_let_go(farm, api, tmp_path, k
     seen, ready = [], threading.Barrier(6)
 
     def view(number):
-        with httpx.stream(
-            "GET", f"{api.base_url}/v1/streams/cam/preview.mjpeg?fps=5", timeout=20
-        ) as response:
+        url = f"{api.base_url}/v1/streams/cam/preview.mjpeg?fps=5"
+        with httpx.stream("GET", url, timeout=20, headers=HEADERS) as response:
             assert response.headers["content-type"].startswith("multipart/x-mixed-replace")
             ready.wait(20)
             parts = response.iter_bytes()
