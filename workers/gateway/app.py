@@ -10,9 +10,11 @@ from streamer import __version__
 from workers.gateway.problem import PROBLEM_RESPONSES, answer_with_problems
 from workers.gateway.routes.events import events_router
 from workers.gateway.routes.health import health_router
+from workers.gateway.routes.history import history_router
 from workers.gateway.routes.pictures import pictures_router
 from workers.gateway.routes.session import session_router
 from workers.gateway.routes.streams import streams_router
+from workers.gateway.routes.websocket import websocket_router
 
 if TYPE_CHECKING:
     from workers.gateway.context import Context
@@ -33,6 +35,8 @@ def build_app(context: Context) -> FastAPI:
         events_router,
         streams_router,
         pictures_router,
+        websocket_router,
+        history_router,
         session_router,
         health_router,
     ):
