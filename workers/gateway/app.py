@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 from streamer import __version__
-from workers.gateway.problem import PROBLEM_RESPONSES, answer_with_problems
+from workers.gateway.openapi import describe_api
+from workers.gateway.problem import answer_with_problems
 from workers.gateway.routes.events import events_router
 from workers.gateway.routes.health import health_router
+from workers.gateway.routes.history import history_router
 from workers.gateway.routes.pictures import pictures_router
+from workers.gateway.routes.schemas import schemas_router
 from workers.gateway.routes.session import session_router
 from workers.gateway.routes.streams import streams_router
+from workers.gateway.routes.websocket import websocket_router
 
 if TYPE_CHECKING:
     from workers.gateway.context import Context
@@ -25,7 +29,6 @@ def build_app(context: Context) -> FastAPI:
         version=__version__,
         docs_url=None,  # they would load scripts from the network
         redoc_url=None,
-        responses=PROBLEM_RESPONSES,
     )
     app.state.access = context.access
     answer_with_problems(app)
@@ -33,8 +36,12 @@ def build_app(context: Context) -> FastAPI:
         events_router,
         streams_router,
         pictures_router,
+        websocket_router,
+        history_router,
+        schemas_router,
         session_router,
         health_router,
     ):
         app.include_router(router(context))
+    describe_api(app)
     return app

@@ -214,6 +214,8 @@ class GatewayService:
             proxy_headers=False,  # anybody can send them
             ssl_context_factory=None if tls is None else lambda *_: tls,
             lifespan="off",
+            ws="websockets-sansio",
+            ws_per_message_deflate=False,  # it would hold 300 kB per client, and much CPU
             timeout_graceful_shutdown=DRAIN_SECONDS,
         )
 
