@@ -15,6 +15,7 @@ from rich.text import Text
 
 from streamer.cli.progress import clip_progress
 from streamer.core.errors import ConfigError
+from streamer.training.annotations.annotation import Split
 from streamer.training.annotations.formats import FORMATS, import_annotations
 from streamer.training.annotations.imported import ImportOptions
 from streamer.training.annotations.table import write_table
@@ -114,7 +115,7 @@ def _summary(out: Path, imported: Imported) -> str:
     notes = [row.annotation for row in imported.rows]
     kinds = Counter(kind for _, kind in {(note.label, note.kind) for note in notes})
     splits = Counter(split for _, split in {(row.video, row.split) for row in imported.rows})
-    parts = ", ".join(f"{count} {split}" for split, count in splits.items() if split)
+    parts = ", ".join(f"{splits[split]} {split}" for split in Split if splits[split])
     classes = " and ".join(_count(count, kind) for kind, count in sorted(kinds.items()))
     videos = _count(len({row.video for row in imported.rows}), "video")
     return f"{out}: {_count(len(notes), 'row')} of {videos}{parts and f' ({parts})'}, {classes}"

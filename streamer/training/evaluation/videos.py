@@ -38,7 +38,7 @@ def load_videos(
         path: The table of labels, see `streamer.training.annotations.table`.
         labels: Of the bundle.
         split: Which part, as `streamer fit` deals them out; None: all.
-        seed: That `streamer fit` was given: it decides which videos are in which part.
+        seed: The split seed that `streamer fit` was given.
         maker: Makes or reads the features.
         clock: For the sources.
         progress: Is told how far it is.
