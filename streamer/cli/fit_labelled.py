@@ -155,7 +155,12 @@ def load_dataset(data: Data, *, maker: TrackMaker) -> Dataset:
     with clip_progress() as progress:
         if data.videos is not None:
             return video_dataset(
-                data.videos, seed=data.split_seed, maker=maker, clock=clock, progress=progress
+                data.videos,
+                seed=data.split_seed,
+                maker=maker,
+                clock=clock,
+                progress=progress,
+                warn=lambda finding: print(f"warning: {finding}", file=sys.stderr),
             )
         return synthetic_dataset(
             str(data.scene),

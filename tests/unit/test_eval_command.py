@@ -153,7 +153,10 @@ def test_one_video_has_scores_and_no_intervals(folder):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (["0.mp4,0,1,dance,"], r"0\.mp4: expected phases of the bundle \(idle, .*, found 'dance'"),
+        (
+            ["0.mp4,0,1,dance,"],
+            r"line 2: 0\.mp4: expected phases of the bundle \(idle, .*, found 'dance'",
+        ),
         (["0.mp4,0,1,idle,action"], r"expected actions of the bundle \(carrying, .*found 'idle'"),
         (["gone.mp4,0,1,idle,"], r"line 2: .*gone\.mp4: expected a video file, found none"),
         (["labels.csv,0,1,idle,"], r"line 2: .*labels\.csv: can't read the video"),
