@@ -17,6 +17,7 @@ DATA = "What to learn from"
 FEATURES = "Features"
 NETWORK = "Network"
 TRAINING = "Training"
+DECODER = "Decoder"
 SELF_SUPERVISED = "Without labels (--self-supervised)"
 """Panels of the help."""
 
@@ -126,6 +127,13 @@ def fit(
         help="Part of the recipe, such as method=window.",
         rich_help_panel=TRAINING,
     ),
+    phase_graph: str | None = typer.Option(
+        None,
+        metavar="FILE|observed",
+        help="Which phase may follow which: a CSV file with the columns from,to, or as seen in "
+        "training. No other transition is ever confirmed. Default: any may.",
+        rich_help_panel=DECODER,
+    ),
 ) -> None:
     """Train a temporal model, fit the decoder, measure it on unseen data, and write a bundle."""
     if sum(given is not None for given in (synthetic, videos, self_supervised)) != 1:
@@ -147,8 +155,10 @@ def fit(
         lookahead_frames=lookahead,
     )
     if self_supervised is not None:
-        if teacher is not None or assignments:
-            raise ConfigError("fit: expected neither --teacher nor --set with --self-supervised")
+        if teacher is not None or assignments or phase_graph is not None:
+            raise ConfigError(
+                "fit: expected neither --teacher, --set nor --phase-graph with --self-supervised"
+            )
         if directions == 2:
             raise ConfigError(
                 "fit: expected --directions 1 with --self-supervised, found 2: a model that sees "
@@ -177,6 +187,7 @@ def fit(
             shape=shape,
             recipe=make_recipe({"max_updates": str(updates), "seed": str(seed)}, assignments),
             teacher=teacher,
+            phase_graph=phase_graph,
         )
     _show(bundle)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streamer.cli.progress import clip_progress
@@ -11,16 +12,19 @@ from streamer.core.errors import ConfigError
 from streamer.models.bundle import Bundle
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    import numpy as np
 
     from streamer.models.encoders.encoder import Encoder
     from streamer.training.dataset import Dataset
     from streamer.training.features import TrackMaker
     from streamer.training.fit import Check
+    from streamer.training.phase_graph import PhaseGraph
     from streamer.training.recipe import Recipe
     from streamer.training.run import Shape
 
 SYNTHETIC_MINUTES = 48.0
+OBSERVED = "observed"
+"""Stands for a phase graph of the transitions that the training part takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +75,7 @@ def fit_labelled(
     shape: Shape,
     recipe: Recipe,
     teacher: str | None,
+    phase_graph: str | None,
 ) -> Bundle:
     """Make or read the features, train, and write a bundle.
 
@@ -82,20 +87,26 @@ def fit_labelled(
         shape: Of the network.
         recipe: How to train.
         teacher: A bundle whose outputs count as targets too.
+        phase_graph: A file of transitions that are allowed, or `OBSERVED`.
 
     Raises:
-        ConfigError: The table, a video or the teacher is not usable.
+        ConfigError: The table, a video, the teacher or the graph is not usable.
     """
     from streamer.training.export import check_place
+    from streamer.training.phase_graph import read_phase_graph
     from streamer.training.run import make_config, train_bundle
 
     check_place(out / "bundle")
     taught_by = None if teacher is None else Bundle.load(teacher)
+    graph = None
+    if phase_graph not in (None, OBSERVED):
+        graph = read_phase_graph(Path(str(phase_graph)))
     encoder, maker, analysis_fps = open_features(features, videos=data.videos)
     try:
         dataset = load_dataset(data, maker=maker)
     finally:
         encoder.close()
+    graph_PP = None if phase_graph is None else _transitions(dataset, graph)
     config = make_config(
         dataset, shape, name=name or data.name, encoder=encoder, analysis_fps=analysis_fps
     )
@@ -107,7 +118,23 @@ def fit_labelled(
         recipe=recipe,
         progress=_say_check,
         teacher=taught_by,
+        graph_PP=graph_PP,
     )
+
+
+def _transitions(dataset: Dataset, graph: PhaseGraph | None) -> np.ndarray:
+    """Per phase which may follow, bool (P, P): as the graph says, or as seen in training."""
+    from streamer.training.phase_graph import observed_transitions
+
+    labels = dataset.labels
+    if len(labels.phases) < 2:
+        raise ConfigError(
+            f"--phase-graph: expected phases that follow each other, found {len(labels.phases)} in "
+            "the labels; leave it out"
+        )
+    if graph is not None:
+        return graph.matrix(labels.phases, (*dataset.train, *dataset.validation))
+    return observed_transitions(dataset.train, num_phases=len(labels.phases))
 
 
 def open_features(

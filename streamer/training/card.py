@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from streamer.models.bundle import AnomalyConfig, DecoderConfig, ModelConfig
+    from streamer.models.bundle import AnomalyConfig, DecoderConfig, ModelConfig, PhaseFilterConfig
 
 ROWS = (
     ("Phase right, per frame, at once", ("frames", "phase_accuracy")),
@@ -93,6 +93,8 @@ def _lines(
             f"- **Decoder**: smoothing {decoder.smoothing_seconds:g} s, temperatures "
             f"{decoder.phase_temperature:g} (phases) and {decoder.action_temperature:g} (actions)"
         )
+    if decoder.phase_filter is not None and decoder.phase_filter.forbids:
+        yield f"- **Transitions** (no others): {_transitions(config, decoder.phase_filter)}"
     yield ""
     yield "## Data"
     yield ""
@@ -193,6 +195,15 @@ def _directions(config: ModelConfig) -> str:
             f"({1000 * config.lookahead_seconds:.0f} ms) later"
         )
     return "two directions, for whole recordings only"
+
+
+def _transitions(config: ModelConfig, chain: PhaseFilterConfig) -> str:
+    following = [
+        tuple(label for label, chance in zip(config.phases, row, strict=True) if chance)
+        for row in chain.transition_PP
+    ]
+    pairs = zip(config.phases, following, strict=True)
+    return "; ".join(f"`{phase}` → {_listed(labels)}" for phase, labels in pairs)
 
 
 def _listed(labels: tuple[str, ...]) -> str:

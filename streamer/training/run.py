@@ -80,6 +80,7 @@ def train_bundle(
     recipe: Recipe,
     progress: Callable[[Check], None],
     teacher: Bundle | None = None,
+    graph_PP: np.ndarray | None = None,
 ) -> Bundle:
     """Train, fit the decoder, measure, and write `bundle/` and the pictures.
 
@@ -94,6 +95,7 @@ def train_bundle(
         recipe: How to train.
         progress: Is told each look at the validation part.
         teacher: Its outputs count as targets too, as much as the recipe says.
+        graph_PP: bool, per phase which may follow; None: any.
 
     Raises:
         ConfigError: `bundle/` holds something else, the folder another unfinished training, the
@@ -120,6 +122,7 @@ def train_bundle(
         labels=dataset.labels,
         analysis_fps=config.analysis_fps,
         lookahead_frames=config.lookahead_frames,
+        graph_PP=graph_PP,
     )
     decoder = tuning.decoder
     logits = predict(model, dataset.test)

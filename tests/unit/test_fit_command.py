@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from streamer.core.errors import ConfigError
 from streamer.models.bundle import Bundle
+from streamer.training.phase_graph import read_phase_graph
 from streamer.training.video_dataset import video_dataset
 from tests.tables import run_fit, write_drawn_table
+from tests.unit.test_training_filter import clip
 
 
 @pytest.fixture(scope="module")
@@ -55,3 +58,71 @@ def test_what_the_check_finds_wrong_stops_it_before_anything_is_written(tmp_path
     with pytest.raises(ConfigError, match=rf"labels\.csv, line {line}: .*until 999 s"):
         run_fit(table, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+# Phase graphs.
+
+
+def graph_file(folder, *rows, heading="from,to"):
+    path = folder / "graph.csv"
+    path.write_text("\n".join((heading, *rows)) + "\n")
+    return path
+
+
+IN_TURN = ("wait,work", "work,pack", "pack,wait")
+
+
+def test_a_graph_forbids_all_other_transitions(table, tmp_path):
+    graph = graph_file(tmp_path, *IN_TURN)
+    for turn, value in enumerate((str(graph), "observed")):
+        run = tmp_path / str(turn)
+        assert run_fit(table, run, "--phase-graph", value).exit_code == 0
+        bundle = Bundle.load(run / "bundle")
+        order = [bundle.config.phases.index(label) for label in ("wait", "work", "pack")]
+        chain_PP = np.array(bundle.decoder.phase_filter.transition_PP)
+        assert chain_PP[order, np.roll(order, -1)].tolist() == [1.0] * 3
+        assert (chain_PP > 0).sum() == 3
+        assert "`wait` → `work`" in (run / "bundle" / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ((*IN_TURN, "work,dance"), r"graph\.csv, line 5: expected one of the phases .*'dance'"),
+        ((*IN_TURN, "work"), r"line 5: expected two phases, from and to, found 'work'"),
+        ((*IN_TURN, "work,"), r"line 5: expected two phases"),
+        ((*IN_TURN, "", "work,work"), r"line 6: expected two different phases, found 'work' twice"),
+        ((), "expected a row per transition"),
+        (
+            IN_TURN[:2],
+            r"expected a row pack,wait, found none, though 'wait' follows 'pack' in \d\.npy at",
+        ),
+    ],
+)
+def test_a_wrong_graph_is_named_with_its_row(table, tmp_path, rows, message):
+    graph = graph_file(tmp_path, *rows)
+    with pytest.raises(ConfigError, match=message) as caught:
+        run_fit(table, tmp_path / "run", "--phase-graph", str(graph))
+    assert str(graph) in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_phase_that_can_not_be_reached_is_named(tmp_path):
+    """`pack` follows frames whose phase nobody knows, so that no video says how it is reached."""
+    example = clip([0] * 5 + [1] * 5 + [-1] * 5 + [2] * 5)
+    graph = read_phase_graph(graph_file(tmp_path, "wait,work", "pack,wait"))
+    with pytest.raises(ConfigError, match=r"graph\.csv, line 3: expected a way to 'pack' from"):
+        graph.matrix(("wait", "work", "pack"), [example])
+    assert graph.matrix(("wait", "work", "pack"), [example, clip([2] * 5)]).sum() == 2
+
+
+def test_a_graph_needs_a_heading_a_file_and_phases(table, tmp_path):
+    wrong = graph_file(tmp_path, *IN_TURN, heading="before,after")
+    with pytest.raises(ConfigError, match="expected the heading from,to, found before,after"):
+        run_fit(table, tmp_path / "run", "--phase-graph", str(wrong))
+    with pytest.raises(ConfigError, match=r"gone\.csv: can't read the transitions"):
+        run_fit(table, tmp_path / "run", "--phase-graph", str(tmp_path / "gone.csv"))
+    actions = write_drawn_table(tmp_path / "actions", videos=6)
+    actions.write_text(actions.read_text().replace(",phase,", ",action,"))
+    with pytest.raises(ConfigError, match="expected phases that follow each other, found 0"):
+        run_fit(actions, tmp_path / "run", "--phase-graph", "observed")
