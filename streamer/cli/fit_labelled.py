@@ -92,11 +92,13 @@ def fit_labelled(
     Raises:
         ConfigError: The table, a video, the teacher or the graph is not usable.
     """
+    from streamer.training.descent import check_device
     from streamer.training.export import check_place
     from streamer.training.phase_graph import read_phase_graph
     from streamer.training.run import make_config, train_bundle
 
     check_place(out / "bundle")
+    check_device(recipe.device)
     taught_by = None if teacher is None else Bundle.load(teacher)
     graph = None
     if phase_graph not in (None, OBSERVED):

@@ -137,7 +137,16 @@ def test_too_few_videos_have_no_parts(folder):
     path = folder / "two.csv"
     path.write_text("video,start,end,label\n0.mp4,0,1,idle\n1.mp4,0,1,idle\n")
     with pytest.raises(ConfigError, match=r"at least 3 sources .* found 2"):
-        run("--bundle", "workcell", "--videos", str(path), "--out", "out", "--split", "test")
+        run(
+            "--bundle",
+            "workcell",
+            "--videos",
+            str(path),
+            "--out",
+            str(folder / "out"),
+            "--split",
+            "test",
+        )
 
 
 def test_one_video_has_scores_and_no_intervals(folder):
