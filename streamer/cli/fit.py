@@ -115,6 +115,13 @@ def fit(
         help="Of the first weights, the order and the noise: the same seed, the same bundle.",
         rich_help_panel=TRAINING,
     ),
+    repeats: int = typer.Option(
+        1,
+        min=1,
+        help="Train with so many seeds, from --seed on; keep the best by validation, and say how "
+        "the figures spread.",
+        rich_help_panel=TRAINING,
+    ),
     teacher: str | None = typer.Option(
         None,
         help="A bundle whose outputs count as targets too, as much as distillation says.",
@@ -155,10 +162,14 @@ def fit(
         lookahead_frames=lookahead,
     )
     if self_supervised is not None:
-        if teacher is not None or assignments or phase_graph is not None:
-            raise ConfigError(
-                "fit: expected neither --teacher, --set nor --phase-graph with --self-supervised"
-            )
+        others = {
+            "--teacher": teacher is not None,
+            "--set": bool(assignments),
+            "--phase-graph": phase_graph is not None,
+            "--repeats": repeats > 1,
+        }
+        if found := [option for option, given in others.items() if given]:
+            raise ConfigError(f"fit: expected no {found[0]} with --self-supervised; leave it out")
         if directions == 2:
             raise ConfigError(
                 "fit: expected --directions 1 with --self-supervised, found 2: a model that sees "
@@ -188,6 +199,7 @@ def fit(
             recipe=make_recipe({"max_updates": str(updates), "seed": str(seed)}, assignments),
             teacher=teacher,
             phase_graph=phase_graph,
+            repeats=repeats,
         )
     _show(bundle)
 

@@ -76,6 +76,7 @@ def fit_labelled(
     recipe: Recipe,
     teacher: str | None,
     phase_graph: str | None,
+    repeats: int,
 ) -> Bundle:
     """Make or read the features, train, and write a bundle.
 
@@ -88,6 +89,7 @@ def fit_labelled(
         recipe: How to train.
         teacher: A bundle whose outputs count as targets too.
         phase_graph: A file of transitions that are allowed, or `OBSERVED`.
+        repeats: How many seeds, from the recipe's on.
 
     Raises:
         ConfigError: The table, a video, the teacher or the graph is not usable.
@@ -95,7 +97,8 @@ def fit_labelled(
     from streamer.training.descent import check_device
     from streamer.training.export import check_place
     from streamer.training.phase_graph import read_phase_graph
-    from streamer.training.run import make_config, train_bundle
+    from streamer.training.repeats import Job, train_repeats
+    from streamer.training.run import make_config
 
     check_place(out / "bundle")
     check_device(recipe.device)
@@ -112,16 +115,17 @@ def fit_labelled(
     config = make_config(
         dataset, shape, name=name or data.name, encoder=encoder, analysis_fps=analysis_fps
     )
-    return train_bundle(
-        out,
-        dataset,
+    job = Job(
+        dataset=dataset,
         config=config,
         encoder=encoder,
         recipe=recipe,
-        progress=_say_check,
         teacher=taught_by,
         graph_PP=graph_PP,
     )
+    if repeats > 1:
+        return train_repeats(out, job, num_repeats=repeats, progress=_say_check, begin=_say_seed)
+    return job.train(out, recipe, progress=_say_check)
 
 
 def _transitions(dataset: Dataset, graph: PhaseGraph | None) -> np.ndarray:
@@ -199,6 +203,10 @@ def load_dataset(data: Data, *, maker: TrackMaker) -> Dataset:
             clock=clock,
             progress=progress,
         )
+
+
+def _say_seed(seed: int, finished: bool) -> None:
+    print(f"seed {seed}{': finished before' if finished else ''}", file=sys.stderr)
 
 
 def _say_check(check: Check) -> None:

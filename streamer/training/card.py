@@ -52,8 +52,8 @@ def model_card(config: ModelConfig, decoder: DecoderConfig, metrics: Mapping[str
     Args:
         config: What the model is.
         decoder: How its outputs become events.
-        metrics: `origin` (a sentence about the data), a mapping for each of `PARTS`, and
-            `quantisation` of a quantised model.
+        metrics: `origin` (a sentence about the data), a mapping for each of `PARTS`,
+            `repeats` of a training with several seeds, and `quantisation` of a quantised model.
     """
     return "\n".join(_lines(config, decoder, metrics)) + "\n"
 
@@ -102,6 +102,8 @@ def _lines(
     yield ""
     if any(part in metrics for part in PARTS):
         yield from _table(metrics)
+    if "repeats" in metrics:
+        yield from _repeats(metrics["repeats"])
     if decoder.anomaly is not None and "anomaly" in metrics:
         yield from _alarms(decoder.anomaly, metrics["anomaly"])
     if "quantisation" in metrics:
@@ -166,6 +168,39 @@ def _table(metrics: Mapping[str, Any]) -> Iterator[str]:
         values = [metrics[part].get(group, {}).get(key) for part in parts]
         if any(value is not None for value in values):
             yield f"| {text} | {' | '.join(_number(value) for value in values)} |"
+    yield ""
+
+
+def _repeats(found: Mapping[str, Any]) -> Iterator[str]:
+    seeds = ", ".join(map(str, found["seeds"]))
+    columns = " | ".join(f"seed {seed}" for seed in found["seeds"])
+    losses = ", ".join(f"{loss:.3f}" for loss in found["validation_losses"])
+    yield f"## Over {len(found['seeds'])} seeds"
+    yield ""
+    yield (
+        f"The same training with the seeds {seeds}, on the same parts of the data. This bundle is "
+        f"that of seed {found['kept']}: its loss on the validation part is the lowest ({losses}); "
+        "the test part had no say."
+    )
+    yield ""
+    yield f"| | mean ± sd | {100 * found['level']:g} % | {columns} |"
+    yield f"|---|---:|---:|{'---:|' * len(found['seeds'])}"
+    for text, (group, key) in ROWS:
+        row = found["metrics"].get(f"{group}.{key}")
+        if row is None or all(value is None for value in row["each"]):
+            continue
+        spread = f"{_number(row['mean'])} ± {_number(row['standard_deviation'])}"
+        bounds = row["interval"]
+        interval = "-" if bounds is None else " to ".join(map(_number, bounds))
+        yield f"| {text} | {spread} | {interval} | {' | '.join(map(_number, row['each']))} |"
+    yield ""
+    if found["num_resamples"]:
+        yield (
+            f"The interval is of the mean over these seeds, by a bootstrap over the "
+            f"{found['num_videos']} videos of the test part ({found['num_resamples']} resamples)."
+        )
+    else:
+        yield "One video in the test part has no interval."
     yield ""
 
 

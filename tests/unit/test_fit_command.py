@@ -126,3 +126,55 @@ def test_a_graph_needs_a_heading_a_file_and_phases(table, tmp_path):
     actions.write_text(actions.read_text().replace(",phase,", ",action,"))
     with pytest.raises(ConfigError, match="expected phases that follow each other, found 0"):
         run_fit(actions, tmp_path / "run", "--phase-graph", "observed")
+
+
+# Several seeds.
+
+
+def test_repeats_keep_the_best_of_validation_and_say_how_the_figures_spread(tmp_path):
+    splits = ["train"] * 6 + ["validation"] * 2 + ["test"] * 3
+    table = write_drawn_table(tmp_path / "drawn", videos=11, splits=splits, actions=True)
+    run = tmp_path / "run"
+    done = run_fit(table, run, "--repeats", "3", "--seed", "4")
+    assert done.exit_code == 0, done.output
+    each = [Bundle.load(run / "seeds" / str(seed) / "bundle") for seed in (4, 5, 6)]
+    losses = [bundle.metrics["validation"]["loss"] for bundle in each]
+    kept = each[int(np.argmin(losses))]
+    bundle = Bundle.load(run / "bundle")
+    for name in ("model.onnx", "model.safetensors", "decoder.json"):
+        assert (bundle.path / name).read_bytes() == (kept.path / name).read_bytes()
+    found = bundle.metrics["repeats"]
+    assert (found["seeds"], found["kept"]) == ([4, 5, 6], kept.metrics["seed"])
+    assert found["validation_losses"] == losses
+    assert bundle.metrics["test"] == kept.metrics["test"]
+    row = found["metrics"]["frames.phase_accuracy"]
+    accuracies = [one.metrics["test"]["frames"]["phase_accuracy"] for one in each]
+    assert row["each"] == accuracies
+    assert row["mean"] == pytest.approx(np.mean(accuracies), abs=1e-4)
+    assert row["standard_deviation"] == pytest.approx(np.std(accuracies, ddof=1), abs=1e-4)
+    low, high = row["interval"]
+    assert low < row["mean"] < high
+    assert "actions.by_label.lamp" in found["metrics"]
+    card = (bundle.path / "README.md").read_text()
+    assert "## Over 3 seeds" in card
+    assert (
+        f"| {row['mean']:.3f} ± {row['standard_deviation']:.3f} | {low:.3f} to {high:.3f} |" in card
+    )
+    for picture in ("learning_curve.png", "confusion.png", "ribbons.png"):
+        assert (run / picture).read_bytes() == (kept.path.parent / picture).read_bytes()
+
+
+def test_seeds_that_are_finished_are_not_trained_again(table, tmp_path):
+    def trained(*options):
+        done = run_fit(table, tmp_path, "--repeats", "2", *options, updates=10)
+        assert done.exit_code == 0, done.output
+        return [line for line in done.stderr.splitlines() if line.startswith("seed")]
+
+    assert trained() == ["seed 1", "seed 2"]
+    first = Bundle.load(tmp_path / "bundle").model_id
+    assert trained() == ["seed 1: finished before", "seed 2: finished before"]
+    assert Bundle.load(tmp_path / "bundle").model_id == first
+    (tmp_path / "seeds" / "2" / "bundle" / "README.md").write_text("changed")
+    assert trained() == ["seed 1: finished before", "seed 2"]
+    assert Bundle.load(tmp_path / "bundle").model_id == first
+    assert trained("--set", "noise=0.1") == ["seed 1", "seed 2"]
