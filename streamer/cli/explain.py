@@ -10,6 +10,8 @@ import typer
 
 from streamer.cli.labelled import check_part, load_labelled, need_matplotlib
 
+NUM_GROUPS = 16
+
 
 class GroupBy(StrEnum):
     """How features are grouped."""
@@ -36,7 +38,9 @@ def explain(
     ),
     split_seed: int = typer.Option(1, min=0, help="Of the split, as given to `fit`."),
     seed: int = typer.Option(1, min=0, help="Of the shuffling."),
-    groups: int = typer.Option(16, min=1, help="How many groups of features."),
+    groups: int | None = typer.Option(
+        None, min=1, help="How many groups of features. Default: 16, if there are so many."
+    ),
     group_by: GroupBy = typer.Option(
         GroupBy.BLOCKS, help="Neighbours in the feature vector, or what is correlated."
     ),
@@ -68,7 +72,7 @@ def explain(
 
     loaded = Bundle.load(bundle)
     plan = Plan(
-        num_groups=groups,
+        num_groups=groups or min(NUM_GROUPS, loaded.config.feature_dim),
         group_by=group_by.value,
         permuting=Permuting(
             shuffle=shuffle.value,

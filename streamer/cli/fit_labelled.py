@@ -99,6 +99,7 @@ def fit_labelled(
     from streamer.training.phase_graph import read_phase_graph
     from streamer.training.repeats import Job, train_repeats
     from streamer.training.run import make_config
+    from streamer.training.teacher import check_teacher_encoder
 
     check_place(out / "bundle")
     check_device(recipe.device)
@@ -108,6 +109,8 @@ def fit_labelled(
         graph = read_phase_graph(Path(str(phase_graph)))
     encoder, maker, analysis_fps = open_features(features, videos=data.videos)
     try:
+        if taught_by is not None:
+            check_teacher_encoder(taught_by, encoder_id=encoder.encoder_id)
         dataset = load_dataset(data, maker=maker)
     finally:
         encoder.close()
@@ -123,9 +126,13 @@ def fit_labelled(
         teacher=taught_by,
         graph_PP=graph_PP,
     )
-    if repeats > 1:
+    try:
+        if repeats == 1:
+            return job.train(out, recipe, progress=_say_check)
         return train_repeats(out, job, num_repeats=repeats, progress=_say_check, begin=_say_seed)
-    return job.train(out, recipe, progress=_say_check)
+    except KeyboardInterrupt:
+        print(f"interrupted; the same command goes on from what is kept in {out}", file=sys.stderr)
+        raise
 
 
 def _transitions(dataset: Dataset, graph: PhaseGraph | None) -> np.ndarray:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
+import typer
+from typer.testing import CliRunner
 
-from streamer.core.errors import ConfigError
+from streamer.cli.fit import fit
+from streamer.core.errors import ConfigError, ModelError
 from streamer.models.bundle import Bundle
 from streamer.training.phase_graph import read_phase_graph
 from streamer.training.video_dataset import video_dataset
-from tests.tables import run_fit, write_drawn_table
+from tests.tables import HEADING, run_fit, write_drawn_table
 from tests.unit.test_training_filter import clip
+from tests.videos import make_clip
 
 
 @pytest.fixture(scope="module")
@@ -178,3 +184,119 @@ def test_seeds_that_are_finished_are_not_trained_again(table, tmp_path):
     assert trained() == ["seed 1: finished before", "seed 2"]
     assert Bundle.load(tmp_path / "bundle").model_id == first
     assert trained("--set", "noise=0.1") == ["seed 1", "seed 2"]
+
+
+# Interruptions.
+
+
+@pytest.mark.parametrize("repeats", ["1", "2"])
+def test_an_interrupted_fit_says_how_it_goes_on_and_ends_with_the_same_bundle(
+    table, tmp_path, monkeypatch, repeats
+):
+    options = ("--repeats", repeats)
+    assert run_fit(table, tmp_path / "undisturbed", *options).exit_code == 0
+    looks = []
+
+    def interrupt(check):
+        looks.append(check.update)
+        if len(looks) == 3 * int(repeats):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("streamer.cli.fit_labelled._say_check", interrupt)
+        stopped = run_fit(table, tmp_path / "run", *options)
+    assert stopped.exit_code != 0
+    assert f"the same command goes on from what is kept in {tmp_path / 'run'}" in stopped.stderr
+    assert not (tmp_path / "run" / "bundle").exists()
+    assert list((tmp_path / "run").rglob("unfinished.pt"))
+    assert run_fit(table, tmp_path / "run", *options).exit_code == 0
+    ended, undisturbed = (
+        Bundle.load(tmp_path / name / "bundle").model_id for name in ("run", "undisturbed")
+    )
+    assert ended == undisturbed
+
+
+# Data and bundles that are no good.
+
+
+def reshape(path, change):
+    np.save(path, change(np.load(path)))
+
+
+def spoil(features_DT, value):
+    features_DT[2, 17] = value
+    return features_DT
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "message"),
+    [
+        (lambda path: reshape(path, lambda a: spoil(a, np.nan)), "frame 17 .*found nan in 1 of"),
+        (lambda path: reshape(path, lambda a: spoil(a, 1e30)), "frame 17 .*found inf in 1 of"),
+        (lambda path: reshape(path, lambda a: a[:5]), r"expected 6 features .* found \(5, "),
+        (lambda path: reshape(path, lambda a: a[:, :0]), r"expected features, found none"),
+        (lambda path: reshape(path, lambda a: a[:, :30]), r"expected labels within its 3\.00 s"),
+        (lambda path: path.write_bytes(b"junk"), "expected features in a .npy file, found some"),
+        (lambda path: path.unlink(), "can't read the features"),
+    ],
+)
+def test_bad_features_are_named_with_their_row_before_training(tmp_path, spoilt, message):
+    table = write_drawn_table(tmp_path / "drawn")
+    spoilt(tmp_path / "drawn" / "3.npy")
+    first = next(
+        number
+        for number, row in enumerate(table.read_text().splitlines(), start=1)
+        if row.startswith("3.npy")
+    )
+    with pytest.raises(ConfigError, match=message) as caught:
+        run_fit(table, tmp_path / "run")
+    line = int(re.search(r"labels\.csv, line (\d+)", str(caught.value))[1])
+    assert first <= line < first + 8
+    assert "3.npy" in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_class_that_training_never_sees_is_named_with_a_row(tmp_path):
+    splits = ["train"] * 4 + ["validation", "test"]
+    table = write_drawn_table(tmp_path / "drawn", videos=6, splits=splits)
+    rows = [row for row in table.read_text().splitlines() if ",pack,phase,train" not in row]
+    table.write_text("\n".join(rows) + "\n")
+    line = next(number for number, row in enumerate(rows, start=1) if ",pack," in row)
+    with pytest.raises(ConfigError, match=rf"line {line}: label 'pack': expected it in the part"):
+        run_fit(table, tmp_path / "run")
+
+
+def test_a_video_whose_pictures_are_damaged_is_named_with_its_row(tmp_path):
+    """The packets are all there: only decoding shows it."""
+    rows = [HEADING]
+    faststart = {"movflags": "faststart"}
+    for index in range(3):
+        path = tmp_path / f"{index}.mp4"
+        make_clip(path, frames=50, first_number=50 * index, container_options=faststart)
+        rows += [f"{index}.mp4,{k / 2},{k / 2 + 0.5},{'ab'[k % 2]},,," for k in range(4)]
+    data = (tmp_path / "0.mp4").read_bytes()
+    begin = data.index(b"mdat") + 4
+    noise = bytes(k * 37 % 251 for k in range(len(data) - begin))
+    (tmp_path / "0.mp4").write_bytes(data[:begin] + noise)
+    table = tmp_path / "labels.csv"
+    table.write_text("\n".join(rows) + "\n")
+    with pytest.raises(ConfigError, match=r"labels\.csv, line 2: .*0\.mp4: no picture in it could"):
+        run_fit(table, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_teacher_of_other_features_is_refused_before_training(table, tmp_path):
+    with pytest.raises(ConfigError, match=r"teacher .*: encoder: expected sha256:.*found sha256:"):
+        run_fit(table, tmp_path / "run", "--teacher", "workcell")
+    with pytest.raises(ModelError, match=r"without manifest\.json"):
+        run_fit(table, tmp_path / "run", "--teacher", str(tmp_path))
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_for_labelled_video_is_refused_without_labels(tmp_path):
+    app = typer.Typer()
+    app.command()(fit)
+    options = ("--self-supervised", "synthetic:workcell", "--out", str(tmp_path / "run"))
+    for given in (("--repeats", "3"), ("--phase-graph", "observed"), ("--set", "noise=1")):
+        with pytest.raises(ConfigError, match=f"expected no {given[0]} with --self-supervised"):
+            CliRunner().invoke(app, (*options, *given), catch_exceptions=False)
