@@ -14,6 +14,7 @@ from streamer.cli.explain import explain
 from streamer.cli.export import export
 from streamer.cli.fit import fit
 from streamer.cli.models import models_app
+from streamer.cli.predict import predict
 from streamer.cli.run import demo, run
 from streamer.cli.sources import sources_app
 from streamer.cli.token import token_app
@@ -33,6 +34,7 @@ app.command("worker", context_settings={"allow_extra_args": True, "ignore_unknow
 )
 app.command("fit")(fit)
 app.command("eval")(evaluate)
+app.command("predict")(predict)
 app.command("explain")(explain)
 app.command("export")(export)
 app.command("doctor")(doctor)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from streamer.cli.eval_clips import eval_clips
 from streamer.cli.labelled import check_part, load_labelled, need_matplotlib
 from streamer.core.errors import ConfigError
 
@@ -55,6 +56,20 @@ def evaluate(
     config = bundles[0].config
     for other in bundles[1:]:
         _check_alike(bundles[0], other)
+    if config.head != "frames":
+        eval_clips(
+            bundles,
+            videos,
+            out,
+            split=split,
+            split_seed=split_seed,
+            seed=seed,
+            resamples=resamples,
+            encoder=encoder,
+            device=device,
+            cache=features or out.parent / "features",
+        )
+        return
     labels = Labels(config.phases, config.actions)
     policy = Policy(
         background=() if background == ["none"] else tuple(background) or None,

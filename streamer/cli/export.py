@@ -26,7 +26,9 @@ NUM_SCENES, SCENE_SECONDS = 2, 30.0
 def export(
     bundle: str = typer.Argument(help="A shipped bundle's name, or a folder."),
     *,
-    onnx: Path | None = typer.Option(None, help="Write the graph of one time step to this file."),
+    onnx: Path | None = typer.Option(
+        None, help="Write the graph to this file: of one time step, or of whole clips."
+    ),
     int8: Path | None = typer.Option(None, help="Write a bundle with int8 weights to this folder."),
     on: list[str] = typer.Option(
         [],
@@ -55,10 +57,20 @@ def export(
 
 def _write_onnx(bundle: Bundle, path: Path) -> None:
     config = bundle.config
+    if config.head == "caption":
+        raise ConfigError(
+            f"--onnx: {bundle.path}: expected a model of one graph, found one of captions, which "
+            "has two; take model.onnx and caption_step.onnx from its folder"
+        )
     try:
         path.write_bytes((bundle.path / "model.onnx").read_bytes())
     except OSError as error:
         raise ConfigError(f"--onnx: {path}: can't write it ({error.strerror})") from error
+    if config.reads_whole_clips:
+        print(f"{path}: whole clips of {bundle.model_id}")
+        print(f"inputs:  features (T, B, {config.feature_dim}), mask (T, B)")
+        print(f"outputs: outputs (B, {config.num_classes}), weights (T, B)")
+        return
     state = f"({config.num_layers}, B, {config.hidden_dim})"
     print(f"{path}: one time step of {bundle.model_id}")
     print(f"inputs:  features (B, {config.feature_dim}), hidden {state}, cell {state}")

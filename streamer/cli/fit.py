@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from streamer.cli.fit_clips import HeadChoice, PoolingChoice, choose_pooling
 from streamer.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from streamer.models.bundle import Bundle
 
 DATA = "What to learn from"
@@ -18,7 +21,7 @@ FEATURES = "Features"
 NETWORK = "Network"
 TRAINING = "Training"
 DECODER = "Decoder"
-SELF_SUPERVISED = "Without labels (--self-supervised)"
+ANOMALIES = "Anomalies"
 """Panels of the help."""
 
 
@@ -62,12 +65,28 @@ def fit(
     self_supervised: str | None = typer.Option(
         None,
         metavar="SOURCE",
-        help="Learn what is normal on this camera or recording: as in `streamer run`. The bundle "
-        "then announces anomalies.",
-        rich_help_panel=SELF_SUPERVISED,
+        help="Learn what is normal on this camera or recording, without labels: as in "
+        "`streamer run`. The bundle then announces anomalies.",
+        rich_help_panel=DATA,
+    ),
+    anomalies: bool = typer.Option(
+        False,
+        "--anomalies",
+        help="With --videos: announce what is unlike the labelled videos too. What the model says "
+        "of labels stays the same.",
+        rich_help_panel=ANOMALIES,
     ),
     false_alarms_per_hour: float = typer.Option(
-        1.0, min=1e-6, help="Most false alarms on normal video.", rich_help_panel=SELF_SUPERVISED
+        1.0,
+        min=1e-6,
+        help="With --self-supervised and --anomalies: most false alarms on normal video.",
+        rich_help_panel=ANOMALIES,
+    ),
+    anticipation_frames: int = typer.Option(
+        0,
+        min=0,
+        help="With --anomalies: also learn to guess features so many frames ahead, for `eval`.",
+        rich_help_panel=ANOMALIES,
     ),
     encoder: str = typer.Option(
         "efficientnet_lite0",
@@ -81,6 +100,18 @@ def fit(
         None,
         help="Cache of features. Default: `features` beside the folder of the run.",
         rich_help_panel=FEATURES,
+    ),
+    head: HeadChoice = typer.Option(
+        HeadChoice.FRAMES,
+        help="With --videos, what the model says: phases and actions of each frame, a class of a "
+        "clip, phases known only in order, values, or a caption. See docs/heads.md.",
+        rich_help_panel=NETWORK,
+    ),
+    pooling: PoolingChoice | None = typer.Option(
+        None,
+        help="How a clip's frames become one answer: with --head sequence (attention), or "
+        "regression (none: values of each frame).",
+        rich_help_panel=NETWORK,
     ),
     cell: Cell = typer.Option(Cell.LSTM, help="Which recurrent cell.", rich_help_panel=NETWORK),
     hidden: int = typer.Option(
@@ -145,14 +176,32 @@ def fit(
     """Train a temporal model, fit the decoder, measure it on unseen data, and write a bundle."""
     if sum(given is not None for given in (synthetic, videos, self_supervised)) != 1:
         raise ConfigError("fit: expected one of --synthetic, --videos and --self-supervised")
+    if videos is None and head is not HeadChoice.FRAMES:
+        raise ConfigError(f"fit: expected --videos with --head {head}; its table has the answers")
+    choose_pooling(head, pooling)
+    if anomalies and (videos is None or head is not HeadChoice.FRAMES):
+        raise ConfigError("fit: expected --videos and --head frames with --anomalies")
+    if anomalies and directions == 2:
+        raise ConfigError(
+            "fit: expected --directions 1 with --anomalies, found 2: they see the next frame"
+        )
+    if anticipation_frames and not anomalies:
+        raise ConfigError("fit: expected --anomalies with --anticipation-frames")
+    if lookahead and directions == 1:
+        raise ConfigError(f"fit: expected --directions 2 with --lookahead {lookahead}, found 1")
+    for_frames = {
+        "--teacher": teacher is not None,
+        "--phase-graph": phase_graph is not None,
+        "--repeats": repeats > 1,
+    }
     _need_training_packages()
     from streamer.cli.fit_camera import fit_camera
+    from streamer.cli.fit_clips import fit_clips
     from streamer.cli.fit_labelled import Data, FeatureOptions, fit_labelled
+    from streamer.training.foresight import Foresight
     from streamer.training.recipe import make_recipe
     from streamer.training.run import Shape
 
-    if lookahead and directions == 1:
-        raise ConfigError(f"fit: expected --directions 2 with --lookahead {lookahead}, found 1")
     shape = Shape(
         architecture=cell.value,
         hidden_dim=hidden,
@@ -161,15 +210,9 @@ def fit(
         directions=2 if directions == 2 else 1,
         lookahead_frames=lookahead,
     )
+    looked_at = FeatureOptions(encoder, analysis_fps, cache=features or out.parent / "features")
     if self_supervised is not None:
-        others = {
-            "--teacher": teacher is not None,
-            "--set": bool(assignments),
-            "--phase-graph": phase_graph is not None,
-            "--repeats": repeats > 1,
-        }
-        if found := [option for option, given in others.items() if given]:
-            raise ConfigError(f"fit: expected no {found[0]} with --self-supervised; leave it out")
+        _refuse({**for_frames, "--set": bool(assignments)}, "--self-supervised")
         if directions == 2:
             raise ConfigError(
                 "fit: expected --directions 1 with --self-supervised, found 2: a model that sees "
@@ -187,21 +230,46 @@ def fit(
             updates=updates,
             seed=seed,
         )
+    elif videos is not None and head is not HeadChoice.FRAMES:
+        _refuse(for_frames, f"--head {head}")
+        bundle = fit_clips(
+            out,
+            videos,
+            looked_at,
+            head=head,
+            pooling=pooling,
+            shape=shape,
+            name=name,
+            split_seed=split_seed,
+            updates=updates,
+            seed=seed,
+            assignments=assignments,
+        )
     else:
+        foresight = Foresight(
+            false_alarms_per_hour=false_alarms_per_hour, anticipation_frames=anticipation_frames
+        )
         bundle = fit_labelled(
             out,
             Data(
                 videos=videos, split_seed=split_seed, scene=synthetic, seeds=seeds, minutes=minutes
             ),
-            FeatureOptions(encoder, analysis_fps, cache=features or out.parent / "features"),
+            looked_at,
             name=name,
             shape=shape,
             recipe=make_recipe({"max_updates": str(updates), "seed": str(seed)}, assignments),
             teacher=teacher,
             phase_graph=phase_graph,
             repeats=repeats,
+            foresight=foresight if anomalies else None,
         )
     _show(bundle)
+
+
+def _refuse(given: Mapping[str, bool], beside: str) -> None:
+    """Raise ConfigError that names the first option that can't stand beside another."""
+    if found := [option for option, is_given in given.items() if is_given]:
+        raise ConfigError(f"fit: expected no {found[0]} with {beside}; leave it out")
 
 
 def _show(bundle: Bundle) -> None:

@@ -58,9 +58,9 @@ def fit_camera(
     """
     from streamer.models.encoders.registry import open_encoder
     from streamer.training.export import check_place
+    from streamer.training.foresight import ANOMALY_DIM
     from streamer.training.recipe import Recipe
     from streamer.training.selfsupervised import (
-        ANOMALY_DIM,
         check_length,
         make_anomaly_config,
         train_anomaly_bundle,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from streamer.training.dataset import Dataset
     from streamer.training.features import TrackMaker
     from streamer.training.fit import Check
+    from streamer.training.foresight import Foresight
     from streamer.training.phase_graph import PhaseGraph
     from streamer.training.recipe import Recipe
     from streamer.training.run import Shape
@@ -77,6 +78,7 @@ def fit_labelled(
     teacher: str | None,
     phase_graph: str | None,
     repeats: int,
+    foresight: Foresight | None,
 ) -> Bundle:
     """Make or read the features, train, and write a bundle.
 
@@ -90,6 +92,7 @@ def fit_labelled(
         teacher: A bundle whose outputs count as targets too.
         phase_graph: A file of transitions that are allowed, or `OBSERVED`.
         repeats: How many seeds, from the recipe's on.
+        foresight: What to learn beside the labels.
 
     Raises:
         ConfigError: The table, a video, the teacher or the graph is not usable.
@@ -125,6 +128,7 @@ def fit_labelled(
         recipe=recipe,
         teacher=taught_by,
         graph_PP=graph_PP,
+        foresight=foresight,
     )
     try:
         if repeats == 1:

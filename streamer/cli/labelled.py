@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streamer.core.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from streamer.models.bundle import Bundle
     from streamer.models.encoders.encoder import Encoder
     from streamer.training.annotations import Labels
     from streamer.training.dataset import Example
+    from streamer.training.features import TrackMaker
 
 PARTS = ("all", "train", "validation", "test")
 
@@ -50,12 +54,46 @@ def load_labelled(
         ModelError: The encoder is not the bundle's.
     """
     from streamer.cli.progress import clip_progress
-    from streamer.models.encoders.registry import open_encoder
     from streamer.runtime.clock import SystemClock
     from streamer.training.annotations import Split
     from streamer.training.evaluation.videos import load_videos
+
+    with (
+        open_features(bundle, videos, encoder=encoder, device=device, cache=cache) as maker,
+        clip_progress() as progress,
+    ):
+        return load_videos(
+            videos,
+            labels=labels,
+            split=None if split == "all" else Split(split),
+            seed=seed,
+            maker=maker,
+            clock=SystemClock(),
+            progress=progress,
+        )
+
+
+@contextmanager
+def open_features(
+    bundle: Bundle, videos: Path, *, encoder: str | None, device: str | None, cache: Path
+) -> Iterator[TrackMaker]:
+    """What gives the features of a table's videos: a bundle's encoder, or files made elsewhere.
+
+    Args:
+        bundle: Whose features are meant.
+        videos: The table.
+        encoder: Another name of the bundle's encoder, or None.
+        device: Where the encoder runs.
+        cache: Folder of features that are made here.
+
+    Raises:
+        ConfigError: The table can't be read, or nothing describes its feature files.
+        ModelError: The encoder is not the bundle's.
+    """
+    from streamer.models.encoders.registry import open_encoder
+    from streamer.runtime.clock import SystemClock
     from streamer.training.external import ExternalEncoder, ExternalTracks, find_feature_set
-    from streamer.training.features import FeatureMaker, TrackMaker
+    from streamer.training.features import FeatureMaker
 
     config, clock = bundle.config, SystemClock()
     made_elsewhere = find_feature_set(videos)
@@ -71,16 +109,7 @@ def load_labelled(
         maker = ExternalTracks(made_elsewhere, analysis_fps=config.analysis_fps)
     try:
         _check_encoder(bundle, opened)
-        with clip_progress() as progress:
-            return load_videos(
-                videos,
-                labels=labels,
-                split=None if split == "all" else Split(split),
-                seed=seed,
-                maker=maker,
-                clock=clock,
-                progress=progress,
-            )
+        yield maker
     finally:
         opened.close()
 

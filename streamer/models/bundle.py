@@ -13,7 +13,7 @@ from streamer.core.errors import ModelError
 from streamer.core.preprocess import Preprocess
 from streamer.models.anomaly import AnomalyConfig
 from streamer.models.config import NUM_GATES, DecoderConfig, GapConfig, ModelConfig
-from streamer.models.manifest import MANIFEST, decode_json, read_verified
+from streamer.models.manifest import CAPTION_STEP, MANIFEST, decode_json, read_verified
 from streamer.models.phase_filter import PhaseFilterConfig
 
 if TYPE_CHECKING:
@@ -70,6 +70,12 @@ class Bundle:
         decoder = decode_json(path / "decoder.json", contents["decoder.json"], DecoderConfig)
         _check_card(path / "README.md", contents["README.md"])
         _check_lengths(path / "decoder.json", config, decoder)
+        if (CAPTION_STEP in contents) != (config.head == "caption"):
+            expected = "a file" if config.head == "caption" else "no file"
+            raise ModelError(
+                f"{path / CAPTION_STEP}: expected {expected} in {MANIFEST}, as the head is "
+                f"{config.head}; export the bundle again"
+            )
         _check_weights(path / "model.safetensors", contents["model.safetensors"], config)
         return cls(
             path=path,
@@ -168,6 +174,9 @@ def _check_weights(path: Path, data: bytes, config: ModelConfig) -> None:
     if config.anomaly_dim:
         expected["anomaly.basis_DJ"] = (config.feature_dim, config.anomaly_dim - 1)
         expected["anomaly.predict.2.weight"] = (2 * config.anomaly_dim, config.hidden_dim)
+    if config.anticipation_frames:
+        ahead = config.anticipation_frames * config.anomaly_dim
+        expected["anticipation.predict.2.weight"] = (ahead, config.hidden_dim)
     for name, shape in expected.items():
         found = tensors[name].shape if name in tensors else "none"
         if found != shape:

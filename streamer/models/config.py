@@ -95,6 +95,8 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             its steps are rounded by depends on all rows.
         anomaly_dim: K, how many components of the next frame's features the anomaly head predicts;
             0: there is none. With one, the last output is the score of the frame.
+        anticipation_frames: F, how many frames ahead an anticipation head guesses the same
+            components; 0: there is none. It has no part in serving.
         head: What stands on the recurrent layers.
         pooling: How frames become one vector per clip, for `sequence` and `regression`.
         targets: Names of what is neither phase nor action: the values of a regression, or the
@@ -119,6 +121,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     lookahead_frames: int = 0
     precision: Literal["float32", "int8"] = "float32"
     anomaly_dim: int = 0
+    anticipation_frames: int = 0
     head: Head = "frames"
     pooling: Pooling = "none"
     targets: tuple[str, ...] = ()
@@ -153,6 +156,11 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             raise ValueError(
                 f"anomaly_dim: expected 0 or 2 to feature_dim ({self.feature_dim}), found "
                 f"{self.anomaly_dim}"
+            )
+        if self.anticipation_frames < 0 or (self.anticipation_frames and not self.anomaly_dim):
+            raise ValueError(
+                f"anticipation_frames: expected at least 0, and 0 without an anomaly head, found "
+                f"{self.anticipation_frames}"
             )
         if self.anomaly_dim and self.directions == 2:
             raise ValueError("anomaly_dim: expected 0 with two directions: they see the next frame")

@@ -104,8 +104,11 @@ def _file_faults(path: Path) -> Iterator[str]:
 
 
 def _compare(bundle: Bundle, found: Inspection) -> None:
-    """Step the graph and the weights through the same random features."""
+    """Show the graph and the weights the same random features."""
     config = bundle.config
+    if config.reads_whole_clips:
+        _compare_clips(bundle, found)
+        return
     if config.directions == 2 and not config.lookahead_frames:
         found.remarks.append("model.onnx was not run: a model of whole recordings has no step")
         return
@@ -133,6 +136,35 @@ def _compare(bundle: Bundle, found: Inspection) -> None:
             f"{difference:.3g} on random features"
         )
     elif not difference <= TOLERANCE:
+        found.faults.append(
+            f"{bundle.path / 'model.onnx'}: expected the outputs of model.safetensors within "
+            f"{TOLERANCE:g}, found a difference of {difference:.3g} on random features; "
+            "they are not of the same model: export it again"
+        )
+
+
+def _compare_clips(bundle: Bundle, found: Inspection) -> None:
+    """The same for a head that reads whole clips; captions are said by the graphs and no more."""
+    from streamer.models.temporal.captions import OnnxCaptioner
+    from streamer.models.temporal.clips import OnnxClipModel
+
+    track_TD = _random_features(bundle, 1)[:, 0]
+    if bundle.config.head == "caption":
+        best = OnnxCaptioner(bundle).captions(track_TD)[0]
+        outputs = np.array([best.log_prob])
+    else:
+        outputs, _ = OnnxClipModel(bundle).read(track_TD)
+    if not np.isfinite(outputs).all():
+        found.faults.append(f"{bundle.path / 'model.onnx'}: expected finite outputs, found others")
+        return
+    if importlib.util.find_spec("torch") is None:
+        found.remarks.append("model.onnx was not compared with model.safetensors: no torch here")
+        return
+    from streamer.models.temporal.torch import read_whole_clip
+
+    weights = read_whole_clip(bundle, track_TD)
+    difference = float(np.abs(outputs - weights).max() / max(1.0, float(np.abs(weights).max())))
+    if not difference <= TOLERANCE:
         found.faults.append(
             f"{bundle.path / 'model.onnx'}: expected the outputs of model.safetensors within "
             f"{TOLERANCE:g}, found a difference of {difference:.3g} on random features; "

@@ -24,6 +24,9 @@ FILES = (
     "preprocess.json",
 )
 """What every bundle has, beside the manifest."""
+CAPTION_STEP = "caption_step.onnx"
+OPTIONAL_FILES = (CAPTION_STEP,)
+"""What some bundles have: the second graph of captions."""
 _DIGITS = 16
 T = TypeVar("T")
 
@@ -37,12 +40,13 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 def make_manifest(path: Path) -> bytes:
     """The content of `manifest.json` for the files in a folder."""
-    digests = {name: hashlib.sha256((path / name).read_bytes()).hexdigest() for name in FILES}
+    names = [*FILES, *(name for name in OPTIONAL_FILES if (path / name).is_file())]
+    digests = {name: hashlib.sha256((path / name).read_bytes()).hexdigest() for name in names}
     return msgspec.json.format(msgspec.json.encode(Manifest(files=digests)), indent=2) + b"\n"
 
 
 def read_verified(path: Path) -> tuple[dict[str, bytes], str]:
-    """The content of each of `FILES` in a folder, and the bundle's id.
+    """The content of each of `FILES` in a folder, with what else it has, and the bundle's id.
 
     Raises:
         ModelError: A file is missing, or is not the one the manifest names.
@@ -56,7 +60,8 @@ def read_verified(path: Path) -> tuple[dict[str, bytes], str]:
         )
     if missing := [name for name in FILES if name not in manifest.files]:
         raise ModelError(f"{path / MANIFEST}: expected the digest of {missing[0]}, found none")
-    contents = {name: _read(path / name, manifest.files[name]) for name in FILES}
+    names = [*FILES, *(name for name in OPTIONAL_FILES if name in manifest.files)]
+    contents = {name: _read(path / name, manifest.files[name]) for name in names}
     return contents, f"sha256:{hashlib.sha256(data).hexdigest()[:_DIGITS]}"
 
 

@@ -39,3 +39,8 @@ class Board:
             ("learning_rate", check.learning_rate),
         ):
             self._writer.add_scalar(name, value, check.update)
+
+    def show_losses(self, update: int, train_loss: float, validation_loss: float) -> None:
+        """Add a look at the validation part of clips."""
+        self._writer.add_scalar("loss/train", train_loss, update)
+        self._writer.add_scalar("loss/validation", validation_loss, update)

@@ -30,6 +30,8 @@ BLOCK_SECONDS = 8.0
 """Long against the smoothing and against what an alarm lasts, so that blocks are nearly
 independent and a block has one alarm at most."""
 MIN_BLOCKS = 30
+MIN_TAIL_BLOCKS = 10
+"""Of many short videos, few have a whole block."""
 MAX_EXTRAPOLATION = 50.0
 """How many times longer than the calibration the time between two false alarms may be."""
 SURENESS = 0.9
@@ -74,7 +76,7 @@ def needed_seconds(false_alarms_per_hour: float) -> float:
 
 
 def calibrate(
-    track: ScoreTrack, *, analysis_fps: float, false_alarms_per_hour: float
+    *tracks: ScoreTrack, analysis_fps: float, false_alarms_per_hour: float
 ) -> tuple[AnomalyConfig, dict[str, Any]]:
     """Find the thresholds.
 
@@ -84,7 +86,7 @@ def calibrate(
     goes into the metrics: a short recording leaves it open by a factor of several.
 
     Args:
-        track: Scores of normal video that the model was not trained on, after its warm-up.
+        tracks: Scores of normal videos that the model was not trained on, after their warm-up.
         analysis_fps: Frames per second.
         false_alarms_per_hour: At most so many, on normal video.
 
@@ -95,17 +97,27 @@ def calibrate(
         ConfigError: The video is too short for that rate.
     """
     needed = needed_seconds(false_alarms_per_hour)
-    if track.seconds < needed:
+    total_seconds = sum(track.seconds for track in tracks)
+    if total_seconds < needed:
         raise ConfigError(
             f"calibration: expected at least {needed / 60:.1f} minutes of normal video for "
-            f"{false_alarms_per_hour:g} false alarms per hour, found {track.seconds / 60:.1f}; "
+            f"{false_alarms_per_hour:g} false alarms per hour, found {total_seconds / 60:.1f}; "
             "record longer, or allow more false alarms"
         )
-    allowed = math.floor(false_alarms_per_hour * track.seconds / 3600)
+    allowed = math.floor(false_alarms_per_hour * total_seconds / 3600)
+    scores_N = np.concatenate([track.scores_T for track in tracks])
     for ratio in CEILING_RATIOS:
-        ceiling = float(np.quantile(track.scores_T, ratio))
-        smoothed_T = smooth(track, analysis_fps=analysis_fps, ceiling=ceiling)
-        maxima_N = block_maxima(smoothed_T, track.pts_T)
+        ceiling = float(np.quantile(scores_N, ratio))
+        each = [smooth(track, analysis_fps=analysis_fps, ceiling=ceiling) for track in tracks]
+        smoothed_T = np.concatenate(each)
+        maxima_N = np.concatenate(
+            [block_maxima(one_T, track.pts_T) for one_T, track in zip(each, tracks, strict=True)]
+        )
+        if len(maxima_N) < MIN_TAIL_BLOCKS:
+            raise ConfigError(
+                f"calibration: expected videos longer than {BLOCK_SECONDS:g} s, found "
+                f"{len(maxima_N)} stretches so long in {len(tracks)} videos"
+            )
         tail = fit_tail(maxima_N, block_seconds=BLOCK_SECONDS)
         seen = float(np.sort(maxima_N)[::-1][min(allowed, len(maxima_N) - 1)])
         median = float(np.median(smoothed_T))
@@ -124,9 +136,9 @@ def calibrate(
         warmup_seconds=WARMUP_SECONDS,
         false_alarms_per_hour=false_alarms_per_hour,
     )
-    hours = track.seconds / 3600
+    hours = total_seconds / 3600
     return config, {
-        "calibration_minutes": round(track.seconds / 60, 2),
+        "calibration_minutes": round(total_seconds / 60, 2),
         "blocks": len(maxima_N),
         "block_seconds": BLOCK_SECONDS,
         "stated_false_alarms_per_hour": false_alarms_per_hour,
@@ -140,7 +152,9 @@ def calibrate(
         "tail_shape": round(tail.shape, 4),
         "median_score": round(median, 4),
         "highest_score": round(float(smoothed_T.max()), 4),
-        "announced_in_calibration": count_alarms(config, track, analysis_fps=analysis_fps),
+        "announced_in_calibration": sum(
+            count_alarms(config, track, analysis_fps=analysis_fps) for track in tracks
+        ),
     }
 
 

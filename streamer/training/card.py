@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from streamer.training.clip_card import clip_table
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -70,14 +72,16 @@ def _lines(
     yield ""
     if config.head != "frames":
         pooled = "" if config.pooling == "none" else f", {config.pooling} pooling"
-        yield f"- **Head**: {config.head}{pooled}: {_listed(config.phases or config.targets)}"
+        labels = config.phases or config.targets
+        told = f"{len(labels)} words" if config.head == "caption" else _listed(labels)
+        yield f"- **Head**: {config.head}{pooled}: {told}"
     elif config.num_classes:
         yield f"- **Phases** (one at a time): {_listed(config.phases)}"
         yield f"- **Actions** (any number): {_listed(config.actions)}"
     if config.anomaly_dim:
         yield (
             f"- **Anomalies**: {config.anomaly_dim} components of the next frame's features, "
-            "predicted"
+            f"predicted{'; what these videos show is normal to it' if config.num_classes else ''}"
         )
     yield (
         f"- **Network**: {_CELLS[config.architecture]}, {config.feature_dim} features → "
@@ -88,7 +92,7 @@ def _lines(
     yield f"- **Encoder**: `{config.encoder}` ({config.encoder_id})"
     yield f"- **Frames per second**: {config.analysis_fps:g}"
     yield f"- **Gaps**: state kept up to {config.gap.hold_seconds:g} s, reset after longer ones"
-    if config.num_classes:
+    if config.num_classes and config.head in ("frames", "ctc"):
         yield (
             f"- **Decoder**: smoothing {decoder.smoothing_seconds:g} s, temperatures "
             f"{decoder.phase_temperature:g} (phases) and {decoder.action_temperature:g} (actions)"
@@ -100,7 +104,9 @@ def _lines(
     yield ""
     yield f"Trained on {metrics['origin']}."
     yield ""
-    if any(part in metrics for part in PARTS):
+    if config.head != "frames" and "test" in metrics:
+        yield from clip_table(metrics["test"])
+    elif any(part in metrics for part in PARTS):
         yield from _table(metrics)
     if "repeats" in metrics:
         yield from _repeats(metrics["repeats"])
@@ -137,7 +143,7 @@ def _alarms(anomaly: AnomalyConfig, found: Mapping[str, Any]) -> Iterator[str]:
         f"{anomaly.exit:g}; the median of normal video is {found['median_score']:g}"
     )
     yield (
-        f"- **Rests on** {found['calibration_minutes']:g} minutes that taught nothing "
+        f"- **Rests on** {found['calibration_minutes']:g} minutes that {_use(found)} "
         f"({found['training_minutes']:g} minutes did), in {found['blocks']} blocks of "
         f"{found['block_seconds']:g} s; {found['announced_in_calibration']} announced there"
     )
@@ -151,6 +157,17 @@ def _alarms(anomaly: AnomalyConfig, found: Mapping[str, Any]) -> Iterator[str]:
             "recording did not show"
         )
     yield ""
+
+
+def _use(found: Mapping[str, Any]) -> str:
+    """Of the calibration part; beside labels it is the validation part."""
+    if "test_minutes" not in found:
+        return "taught nothing"
+    return (
+        f"told when to stop learning labels and fitted their decoder; "
+        f"{found['announced_in_test']} announced in {found['test_minutes']:g} minutes of the test "
+        "part"
+    )
 
 
 def _table(metrics: Mapping[str, Any]) -> Iterator[str]:

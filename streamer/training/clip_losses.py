@@ -78,7 +78,8 @@ class ClipObjective:
             outputs_TBI, _ = model.hiddens(batch.features_TBD, state, mask_TB=batch.mask_TB)
             there_TB = batch.mask_TB > 0
             values, targets = head(outputs_TBI)[there_TB], pad_sequence(batch.targets)[there_TB]
-        errors = (values - targets) / head.spread_K
+        known = ~torch.isnan(targets)
+        errors = ((values - targets) / head.spread_K)[known]
         loss = functional.huber_loss if self.regression == "huber" else functional.mse_loss
         return loss(errors, torch.zeros_like(errors))
 

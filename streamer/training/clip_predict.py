@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from streamer.models.temporal.heads.beam import beam_search
+from streamer.models.temporal.heads.captioner import TorchSpeaker
 from streamer.models.temporal.network import read_clips
 from streamer.training.clips import make_batch
 
@@ -67,5 +68,5 @@ def predict_captions(
         features = torch.from_numpy(example.views[0].astype(np.float32))[:, None]
         outputs_T1I, _ = model.hiddens(features, model.initial_state(1))
         head = cast("Captioner", model.head)
-        captions.append(beam_search(head, outputs_T1I[:, 0], width=width)[0])
+        captions.append(beam_search(TorchSpeaker(head, outputs_T1I[:, 0]), width=width)[0])
     return captions

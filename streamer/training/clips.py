@@ -28,7 +28,8 @@ class ClipExample:
         views: Features (T, D) of the clip, seen in one or several ways, such as mirrored:
             training takes one of them by chance, prediction the mean over all.
         target: By head. `sequence`: int64 (), the class. `ctc`: int64 (S,), phases in order.
-            `regression`: float32 (K,), or (T, K) without pooling. `caption`: int64 (S,), words.
+            `regression`: float32 (K,), or (T, K) without pooling, NaN where nobody knows.
+            `caption`: int64 (S,), words.
     """
 
     name: str
@@ -99,7 +100,10 @@ def _misfit(example: ClipExample, config: ModelConfig) -> str:
     if config.head == "regression":
         per_frame = (len(example),) if config.pooling == "none" else ()
         shape = (*per_frame, config.num_classes)
-        if target.shape != shape or not np.isfinite(target).all():
+        known = np.isfinite(target)
+        if per_frame and target.shape == shape and not np.isinf(target).any():
+            return "" if known.any() else "expected values of some frames, found none"
+        if target.shape != shape or not known.all():
             return f"expected finite values {shape}, found {target.dtype} {target.shape}"
         return ""
     num_labels = len(config.phases) or len(config.targets)

@@ -13,9 +13,10 @@ from safetensors.torch import save
 
 from streamer.core.errors import ConfigError
 from streamer.models.bundle import Bundle
-from streamer.models.manifest import FILES, MANIFEST, make_manifest
+from streamer.models.manifest import CAPTION_STEP, FILES, MANIFEST, make_manifest
 from streamer.training.card import model_card
 from streamer.training.graph import make_graph
+from streamer.training.graph_caption import make_word_graph
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,6 +61,8 @@ def write_bundle(
         "model.safetensors": save({k: v.contiguous() for k, v in model.state_dict().items()}),
         "preprocess.json": _json(preprocess),
     }
+    if config.head == "caption":
+        contents[CAPTION_STEP] = make_word_graph(model)
     return _place(path, contents)
 
 
@@ -112,8 +115,8 @@ def _place(path: Path, contents: Mapping[str, bytes]) -> Bundle:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
-        for name in FILES:
-            (beside / name).write_bytes(contents[name])
+        for name, content in contents.items():
+            (beside / name).write_bytes(content)
         (beside / MANIFEST).write_bytes(make_manifest(beside))
         Bundle.load(beside)
         beside.chmod(0o755)  # mkdtemp makes it private

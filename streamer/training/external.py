@@ -10,7 +10,7 @@ from streamer.core.errors import ConfigError, ModelError
 from streamer.core.preprocess import Preprocess
 from streamer.models.encoders.encoder import BatchPolicy
 from streamer.sources.sampler import Sampler
-from streamer.training.annotations.table import scan_table
+from streamer.training.annotations.table import scan_videos
 from streamer.training.feature_file import SUFFIX, read_feature_set, read_features
 from streamer.training.features import FeatureTrack
 from streamer.training.video import VideoClip
@@ -85,6 +85,6 @@ def find_feature_set(table: Path) -> FeatureSet | None:
     Raises:
         ConfigError: The table can't be read, or nothing describes its feature files.
     """
-    if not any(row.video.suffix == SUFFIX for row in scan_table(table).rows):
+    if not any(video.suffix == SUFFIX for video in scan_videos(table)):
         return None
     return read_feature_set(table)

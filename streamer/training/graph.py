@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from streamer.core.errors import ModelError
 from streamer.models.temporal.onnx import INPUTS, OUTPUTS, WINDOW_INPUTS, WINDOW_OUTPUTS
 from streamer.training.graph_anomaly import score_nodes
+from streamer.training.graph_caption import make_reading_graph
 from streamer.training.graph_cells import CellNodes
 from streamer.training.graph_clip import make_clip_graph
 from streamer.training.graph_directions import walk_both, walk_window
@@ -41,17 +41,14 @@ def make_graph(model: RecurrentNetwork) -> bytes:
       output: inputs (B, P). See `LookaheadModel.step_window`.
 
     With a head of values per frame these are in the place of logits. A head with pooling reads
-    whole clips; see `make_clip_graph`.
+    whole clips; see `make_clip_graph`, and `make_reading_graph` for captions.
 
     Raises:
-        ModelError: The head makes captions, whose search is no graph.
+        ModelError: A model that reads whole clips looks ahead by a bounded number of frames.
     """
     config = model.config
     if config.head == "caption":
-        raise ModelError(
-            f"{config.name}: expected a head of numbers to export, found caption; keep its weights "
-            f"as safetensors, and caption with streamer.training.clip_predict"
-        )
+        return make_reading_graph(model)
     if config.reads_whole_clips:
         return make_clip_graph(model)
     weights = {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()}

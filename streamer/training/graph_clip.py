@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from streamer.core.errors import ModelError
+from streamer.models.temporal.clips import CLIP_INPUTS, CLIP_OUTPUTS
 from streamer.training.graph_cells import CellNodes
 from streamer.training.graph_nodes import Graph, serialise
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from streamer.models.config import ModelConfig
     from streamer.models.temporal.network import RecurrentNetwork
 
-CLIP_INPUTS = ("features", "mask")
-CLIP_OUTPUTS = ("outputs", "weights")
 _OUTSIDE = -1e9
 """Added to the scores of frames after a clip's end: their weight is then 0 in float32."""
 
@@ -34,13 +34,9 @@ def make_clip_graph(model: RecurrentNetwork) -> bytes:
         ModelError: The model looks ahead by a bounded number of frames.
     """
     config = model.config
-    if config.lookahead_frames:
-        raise ModelError(
-            f"{config.name}: lookahead_frames: expected 0 for a head that reads whole clips, found "
-            f"{config.lookahead_frames}; with 0 the backward direction sees all of a clip"
-        )
+    check_whole(config)
     weights = {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()}
-    nodes = _ClipNodes(model, weights)
+    nodes = ClipNodes(model, weights)
     frames = nodes.project()
     for layer in range(config.num_layers):
         frames = nodes.layer(frames, layer)
@@ -56,8 +52,21 @@ def make_clip_graph(model: RecurrentNetwork) -> bytes:
     )
 
 
-class _ClipNodes:
-    """Adds the nodes, part by part."""
+def check_whole(config: ModelConfig) -> None:
+    """Raise ModelError for a model that looks ahead by a bounded number of frames."""
+    if config.lookahead_frames:
+        raise ModelError(
+            f"{config.name}: lookahead_frames: expected 0 for a head that reads whole clips, found "
+            f"{config.lookahead_frames}; with 0 the backward direction sees all of a clip"
+        )
+
+
+class ClipNodes:
+    """Adds the nodes, part by part.
+
+    Attributes:
+        graph: That they are added to.
+    """
 
     def __init__(self, model: RecurrentNetwork, weights: Mapping[str, np.ndarray]) -> None:
         self._config = model.config
@@ -70,7 +79,7 @@ class _ClipNodes:
         add = self.graph.node
         centred = add("Sub", (CLIP_INPUTS[0], self._weight("mean_D")), "centred")
         scaled = add("Mul", (centred, self._weight("scale_D")), "scaled")
-        projected = self._linear("projection", scaled, "projected")
+        projected = self.linear("projection", scaled, "projected")
         parts = (projected, self._weight("norm.weight"), self._weight("norm.bias"))
         normed = add("LayerNormalization", parts, "normed", axis=-1, epsilon=self._epsilon)
         return add("Relu", (normed,), "inputs")
@@ -139,7 +148,7 @@ class _ClipNodes:
             lengths = add("ReduceSum", (mask, first), "lengths", keepdims=1)
             add("Div", (mask, lengths), weights)
         else:
-            looked = add("Tanh", (self._linear("head.pooling.query", frames, "queried"),), "looked")
+            looked = add("Tanh", (self.linear("head.pooling.query", frames, "queried"),), "looked")
             vector = self._weight("head.pooling.score.weight", transposed=True)
             column = add("MatMul", (looked, vector), "score_column")
             scores = add("Squeeze", (column, self._number("axis_2", [2])), "scores")
@@ -155,13 +164,14 @@ class _ClipNodes:
         """Logits, or values in the units of the targets."""
         name = CLIP_OUTPUTS[0]
         if self._config.head != "regression":
-            self._linear("head.linear", pooled, name)
+            self.linear("head.linear", pooled, name)
             return
-        normalised = self._linear("head.linear", pooled, "normalised")
+        normalised = self.linear("head.linear", pooled, "normalised")
         spread = self.graph.node("Mul", (normalised, self._weight("head.spread_K")), "spread")
         self.graph.node("Add", (spread, self._weight("head.mean_K")), name)
 
-    def _linear(self, layer: str, inputs: str, name: str) -> str:
+    def linear(self, layer: str, inputs: str, name: str) -> str:
+        """A linear layer by its name in the `state_dict`, over the last axis."""
         product = self.graph.node(
             "MatMul", (inputs, self._weight(f"{layer}.weight", transposed=True)), f"{name}.product"
         )

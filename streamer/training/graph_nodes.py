@@ -9,7 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 OPSET, IR_VERSION = 18, 10
 """Both are read by onnxruntime 1.18 and later."""
@@ -47,12 +47,27 @@ class Graph:
         self._nodes.append(helper.make_node(op, inputs, outputs, name=name, **attributes))
         return outputs
 
-    def proto(self, name: str, inputs: Sequence[Port], outputs: Sequence[Port]) -> onnx.GraphProto:
-        """The graph. A body leaves the weights to the graph around it."""
+    def proto(
+        self,
+        name: str,
+        inputs: Sequence[Port],
+        outputs: Sequence[Port],
+        *,
+        integers: Collection[str] = (),
+    ) -> onnx.GraphProto:
+        """The graph. A body leaves the weights to the graph around it.
+
+        Args:
+            name: Of the graph.
+            inputs: float32.
+            outputs: float32.
+            integers: Names of inputs that are int64 instead.
+        """
+        kinds = {n: TensorProto.INT64 if n in integers else TensorProto.FLOAT for n, _ in inputs}
         return helper.make_graph(
             self._nodes,
             name,
-            [helper.make_tensor_value_info(n, TensorProto.FLOAT, shape) for n, shape in inputs],
+            [helper.make_tensor_value_info(n, kinds[n], shape) for n, shape in inputs],
             [helper.make_tensor_value_info(n, TensorProto.FLOAT, shape) for n, shape in outputs],
             [] if self._is_body else list(self._weights.values()),
         )

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from streamer.training.clip_tally import ClipTally
     from streamer.training.dataset import Dataset
     from streamer.training.fit import Check
+    from streamer.training.foresight import Foresight
     from streamer.training.recipe import Recipe
 
 FINISHED = "finished.json"
@@ -60,6 +61,7 @@ class Job:
         recipe: With the first seed.
         teacher: Whose outputs count as targets too, or None.
         graph_PP: Which phase may follow which, or None.
+        foresight: What to learn beside the labels, or None.
     """
 
     dataset: Dataset
@@ -68,6 +70,7 @@ class Job:
     recipe: Recipe
     teacher: Bundle | None = None
     graph_PP: np.ndarray | None = None
+    foresight: Foresight | None = None
 
     def train(self, folder: Path, recipe: Recipe, *, progress: Callable[[Check], None]) -> Bundle:
         """The bundle of one recipe. See `train_bundle`."""
@@ -80,6 +83,7 @@ class Job:
             progress=progress,
             teacher=self.teacher,
             graph_PP=self.graph_PP,
+            foresight=self.foresight,
         )
 
     def fingerprint(self, recipe: Recipe) -> str:
@@ -90,6 +94,7 @@ class Job:
                 digest.update(array.tobytes())
         digest.update(b"" if self.teacher is None else self.teacher.model_id.encode())
         digest.update(b"" if self.graph_PP is None else self.graph_PP.tobytes())
+        digest.update(repr(self.foresight).encode())
         return digest.hexdigest()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import msgspec
 import numpy as np
 import torch
 
@@ -17,6 +18,7 @@ from streamer.training.evaluate import confirmed_confusion, decode_clips, evalua
 from streamer.training.evaluation.pictures import plot_confusion
 from streamer.training.export import check_place, write_bundle
 from streamer.training.fit import fit, predict
+from streamer.training.foresight import add_foresight, check_foresight
 from streamer.training.plots import plot_delay_f1, plot_learning_curve, plot_ribbons
 from streamer.training.teacher import taught
 from streamer.training.tuning import tune
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from streamer.models.encoders.encoder import Encoder
     from streamer.training.dataset import Dataset, Example
     from streamer.training.fit import Check
+    from streamer.training.foresight import Foresight
     from streamer.training.recipe import Recipe
 
 HOLD_SECONDS = 1.0
@@ -81,6 +84,7 @@ def train_bundle(
     progress: Callable[[Check], None],
     teacher: Bundle | None = None,
     graph_PP: np.ndarray | None = None,
+    foresight: Foresight | None = None,
 ) -> Bundle:
     """Train, fit the decoder, measure, and write `bundle/` and the pictures.
 
@@ -96,6 +100,7 @@ def train_bundle(
         progress: Is told each look at the validation part.
         teacher: Its outputs count as targets too, as much as the recipe says.
         graph_PP: bool, per phase which may follow; None: any.
+        foresight: What to learn beside the labels, once these are learnt.
 
     Raises:
         ConfigError: `bundle/` holds something else, the folder another unfinished training, the
@@ -103,6 +108,8 @@ def train_bundle(
     """
     check_place(out / "bundle")
     _check_directions(config, recipe)
+    if foresight is not None:
+        check_foresight(dataset, foresight)
     if teacher is not None:
         dataset = taught(dataset, teacher, encoder_id=encoder.encoder_id)
     torch.manual_seed(recipe.seed)
@@ -124,7 +131,11 @@ def train_bundle(
         lookahead_frames=config.lookahead_frames,
         graph_PP=graph_PP,
     )
-    decoder = tuning.decoder
+    decoder, beside = tuning.decoder, {}
+    if foresight is not None:
+        model, thresholds, beside["anomaly"] = add_foresight(model, dataset, recipe, foresight)
+        config = model.config
+        decoder = msgspec.structs.replace(decoder, anomaly=thresholds)
     logits = predict(model, dataset.test)
     bundle = write_bundle(
         out / "bundle",
@@ -139,6 +150,7 @@ def train_bundle(
                 "loss": round(history.checks[history.best].validation_loss, 6),
                 "predicted_shares": _shares(validation, config),
             },
+            **beside,
         },
     )
     decoded = decode_clips(

@@ -33,8 +33,6 @@ CALIBRATION_RATIO = 0.4
 """Part of the recording, its last, that the thresholds are found on and nothing else."""
 VALIDATION_RATIO = 0.1
 """Part before that, which says when to stop."""
-ANOMALY_DIM = 8
-"""Of ten minutes, more components are mostly noise, which drowns what can be foreseen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

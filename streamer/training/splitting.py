@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from streamer.core.errors import ConfigError
 from streamer.training.annotations.annotation import Split
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from streamer.training.annotations.labels import Labels
     from streamer.training.dataset import Example
@@ -20,15 +20,14 @@ if TYPE_CHECKING:
 HELD_OUT_RATIO = 0.15
 """Part of the sources for validation, and as many for the test, where the table says nothing."""
 ATTEMPTS = 1000
+Item = TypeVar("Item")
+"""What was made of a recording."""
 
 
 def deal(
     recordings: Sequence[Recording], examples: Sequence[Example], *, labels: Labels, seed: int
 ) -> dict[Split, tuple[Example, ...]]:
-    """The examples of each part.
-
-    A split that the table names is kept. Parts it does not name are dealt out by chance from what
-    is for training, whole sources at a time, so that the training part has seen every label.
+    """The examples of each part, so that the training part has seen every label.
 
     Args:
         recordings: What the table says.
@@ -39,13 +38,39 @@ def deal(
     Raises:
         ConfigError: There are too few sources, or no way leaves every label to train on.
     """
-    parts: dict[Split, list[Example]] = {split: [] for split in Split}
-    groups: dict[str, list[Example]] = {}
-    for recording, example in zip(recordings, examples, strict=True):
+    return deal_out(
+        recordings, examples, missing=lambda train: missing_labels(train, labels), seed=seed
+    )
+
+
+def deal_out(
+    recordings: Sequence[Recording],
+    items: Sequence[Item],
+    *,
+    missing: Callable[[Sequence[Item]], Sequence[str]],
+    seed: int,
+) -> dict[Split, tuple[Item, ...]]:
+    """What was made of each recording, by part.
+
+    A split that the table names is kept. Parts it does not name are dealt out by chance from what
+    is for training, whole sources at a time, so that nothing is missing from the training part.
+
+    Args:
+        recordings: What the table says.
+        items: One per recording, in the same order.
+        missing: Labels that such a training part would lack.
+        seed: Of chance.
+
+    Raises:
+        ConfigError: There are too few sources, or no way leaves every label to train on.
+    """
+    parts: dict[Split, list[Item]] = {split: [] for split in Split}
+    groups: dict[str, list[Item]] = {}
+    for recording, item in zip(recordings, items, strict=True):
         if recording.split in (None, Split.TRAIN):
-            groups.setdefault(recording.group, []).append(example)
+            groups.setdefault(recording.group, []).append(item)
         else:
-            parts[recording.split].append(example)
+            parts[recording.split].append(item)
     wanted = [split for split in (Split.VALIDATION, Split.TEST) if not parts[split]]
     held_out = max(1, round(HELD_OUT_RATIO * len(groups)))
     num_train = len(groups) - held_out * len(wanted)
@@ -57,16 +82,16 @@ def deal(
     order, random = list(groups), Random(seed)
     for _ in range(ATTEMPTS if wanted else 1):
         random.shuffle(order)
-        train = [example for name in order[len(order) - num_train :] for example in groups[name]]
-        if not missing_labels(train, labels):
+        train = [item for name in order[len(order) - num_train :] for item in groups[name]]
+        if not missing(train):
             for index, split in enumerate(wanted):
                 chosen = order[index * held_out : (index + 1) * held_out]
-                parts[split] = [example for name in chosen for example in groups[name]]
+                parts[split] = [item for name in chosen for item in groups[name]]
             parts[Split.TRAIN] = train
             return {split: tuple(part) for split, part in parts.items()}
     raise ConfigError(
         f"expected frames of every label in the {num_train} sources to train on, found none of "
-        f"{missing_labels(train, labels)[0]!r}; add videos with it, or remove its rows"
+        f"{missing(train)[0]!r}; add videos with it, or remove its rows"
     )
 
 

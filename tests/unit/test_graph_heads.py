@@ -11,8 +11,12 @@ import torch
 
 from streamer.core.errors import ModelError
 from streamer.models.bundle import Bundle, DecoderConfig
+from streamer.models.manifest import make_manifest
+from streamer.models.temporal.captions import STEP_INPUTS, OnnxCaptioner
 from streamer.models.temporal.network import read_clips
 from streamer.models.temporal.registry import open_temporal_model
+from streamer.training.clip_predict import predict_captions
+from streamer.training.clips import ClipExample
 from streamer.training.export import write_bundle
 from streamer.training.graph import make_graph
 from tests.clips import FEATURE_DIM, PHASES, WORDS, clip_config
@@ -92,6 +96,7 @@ def test_heads_per_frame_are_served_step_by_step(tmp_path, head, backend):
         {"head": "regression", "targets": ("a", "b")},
         {"head": "sequence", "phases": PHASES, "pooling": "attention", "directions": 2},
         {"head": "regression", "targets": ("a", "b"), "pooling": "mean"},
+        {"head": "caption", "targets": WORDS, "directions": 2},
     ],
     ids=lambda head: f"{head['head']}-{head.get('pooling')}",
 )
@@ -135,7 +140,7 @@ def replace_thresholds(count):
     [
         ({"head": "sequence", "phases": PHASES, "pooling": "last"}, "train it with head=frames"),
         ({"head": "regression", "targets": ("a",), "pooling": "mean"}, "pooling=none"),
-        ({"head": "caption", "targets": WORDS}, "clip_predict"),
+        ({"head": "caption", "targets": WORDS}, "streamer predict"),
     ],
     ids=lambda value: value.get("head") if isinstance(value, dict) else "",
 )
@@ -147,10 +152,85 @@ def test_a_head_that_reads_whole_clips_is_not_served_on_streams(head, instead, b
 
 
 def test_what_can_not_be_exported_is_told():
-    with pytest.raises(ModelError, match="found caption; keep its weights"):
-        make_graph(make_network(clip_config(head="caption", targets=WORDS)))
-    ahead = clip_config(
-        head="sequence", phases=PHASES, pooling="mean", directions=2, lookahead_frames=2
+    for head in (
+        {"head": "sequence", "phases": PHASES, "pooling": "mean"},
+        {"head": "caption", "targets": WORDS},
+    ):
+        ahead = clip_config(**head, directions=2, lookahead_frames=2)
+        with pytest.raises(ModelError, match="lookahead_frames: expected 0"):
+            make_graph(make_network(ahead))
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        *({"architecture": kind, "directions": 2} for kind in ARCHITECTURES),
+        {"directions": 1, "num_layers": 2},
+        {"directions": 2, "num_layers": 2, "layer_norm": True},
+    ],
+    ids=str,
+)
+def test_captions_are_the_same_by_torch_and_by_two_graphs(tmp_path, network):
+    model = make_network(clip_config(head="caption", targets=WORDS, **network))
+    with torch.no_grad():
+        # So that it is sure of different words for different clips.
+        for weight in model.head.parameters():
+            weight.mul_(2)
+    bundle = caption_bundle(tmp_path / "bundle", model)
+    captioner = OnnxCaptioner(bundle)
+    random, said = np.random.default_rng(0), set()
+    for length in LENGTHS:
+        track = (3 * random.normal(size=(length, FEATURE_DIM))).astype(np.float32)
+        example = ClipExample(name="", views=(track,), target=np.zeros(1, np.int64))
+        (expected,) = predict_captions(model, [example])
+        found = captioner.captions(track)[0]
+        assert found.words == expected.words
+        assert found.log_prob == pytest.approx(expected.log_prob, abs=1e-4)
+        np.testing.assert_allclose(found.weights_ST, expected.weights_ST, atol=1e-4)
+        said.add(found.words)
+    assert len(said) > 1
+
+
+def test_a_word_more_is_the_same_by_torch_and_by_the_graph(tmp_path):
+    model = make_network(clip_config(head="caption", targets=WORDS, directions=2))
+    bundle = caption_bundle(tmp_path / "bundle", model)
+    captioner, count = model.head, 5
+    random = np.random.default_rng(0)
+    outputs = random.normal(size=(9, 1, 2 * model.config.hidden_dim)).astype(np.float32)
+    hidden, cell = random.normal(size=(2, count, model.config.hidden_dim)).astype(np.float32)
+    words = random.integers(0, len(WORDS) + 1, count)
+    with torch.inference_mode():
+        memory, _ = captioner.remember(torch.from_numpy(outputs), torch.ones(9, 1))
+        rows = memory.rows(torch.zeros(count, dtype=torch.int64))
+        state = (torch.from_numpy(hidden), torch.from_numpy(cell))
+        expected, weights, after = captioner.step(rows, state, torch.from_numpy(words))
+    session = onnxruntime.InferenceSession(bundle.path / "caption_step.onnx")
+    inputs = (outputs, memory.keys_TBH.numpy(), hidden, cell, words)
+    found = session.run(None, dict(zip(STEP_INPUTS, inputs, strict=True)))
+    for ours, theirs in zip(found, (expected, weights, *after), strict=True):
+        np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-5)
+
+
+def caption_bundle(folder, model):
+    return write_bundle(
+        folder,
+        model=model,
+        config=model.config,
+        preprocess=Bundle.load("workcell").preprocess,
+        decoder=NO_THRESHOLDS,
+        metrics=METRICS,
     )
-    with pytest.raises(ModelError, match="lookahead_frames: expected 0"):
-        make_graph(make_network(ahead))
+
+
+def test_a_caption_bundle_without_its_second_graph_is_refused(tmp_path):
+    model = make_network(clip_config(head="caption", targets=WORDS))
+    bundle = caption_bundle(tmp_path / "bundle", model)
+    with pytest.raises(ModelError, match="expected features"):
+        OnnxCaptioner(bundle).captions(np.zeros((3, FEATURE_DIM + 1), np.float32))
+    (bundle.path / "caption_step.onnx").write_bytes(b"other")
+    with pytest.raises(ModelError, match=r"caption_step.onnx: expected sha256"):
+        Bundle.load(bundle.path)
+    (bundle.path / "caption_step.onnx").unlink()
+    (bundle.path / "manifest.json").write_bytes(make_manifest(bundle.path))
+    with pytest.raises(ModelError, match=r"caption_step.onnx: expected a file"):
+        Bundle.load(bundle.path)

@@ -88,9 +88,13 @@ class AnomalyHead(nn.Module):
             before_H: (…, H), the last layer's hidden before the frame.
             normed_D: (…, D), the frame's features, normalised.
         """
+        return self.score(before_H, self.targets(normed_D))
+
+    def score(self, before_H: Tensor, targets_K: Tensor) -> Tensor:
+        """The same of a frame's `targets`."""
         mean_K, log_std_K = self.predict(before_H).chunk(2, dim=-1)
         log_std_K = log_std_K.clamp(*LOG_STD_RANGE)
-        error_K = (self.targets(normed_D) - mean_K) * torch.exp(-log_std_K)
+        error_K = (targets_K - mean_K) * torch.exp(-log_std_K)
         nats_K = 0.5 * error_K.square() + log_std_K
         return nats_K.mean(dim=-1) + 0.5 * math.log(2 * math.pi)  # type: ignore[no-any-return]
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from streamer.models.temporal.anomaly import AnomalyHead
+from streamer.models.temporal.anticipation import AnticipationHead
 from streamer.models.temporal.cells import RecurrentCells, make_cells
 from streamer.models.temporal.directions import walk_ahead, walk_whole, walk_window
 from streamer.models.temporal.heads.registry import make_head
@@ -25,7 +26,8 @@ class RecurrentNetwork(nn.Module):
     `read_clips`.
 
     The recurrent layers are the module `lstm` or `gru`, by the cell's family. With an anomaly head
-    there is one more output: how far the features are from what was predicted before they came.
+    there is one more output: how far the features are from what was predicted before they came. An
+    anticipation head is no part of the outputs: `streamer.training.foresight` asks it.
 
     Args:
         config: Which cell, how many and how wide; see `ModelConfig`.
@@ -49,6 +51,11 @@ class RecurrentNetwork(nn.Module):
         self.anomaly = (
             AnomalyHead(config.feature_dim, config.hidden_dim, config.anomaly_dim)
             if config.anomaly_dim
+            else None
+        )
+        self.anticipation = (
+            AnticipationHead(config.hidden_dim, config.anomaly_dim, config.anticipation_frames)
+            if config.anticipation_frames
             else None
         )
 

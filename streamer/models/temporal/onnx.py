@@ -11,6 +11,9 @@ from streamer.core.errors import ModelError
 from streamer.models.temporal.model import check_step, check_window
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
     import numpy as np
 
     from streamer.models.bundle import Bundle
@@ -51,26 +54,8 @@ class _OnnxModel:
         self.num_layers, self.hidden_dim = config.num_layers, config.hidden_dim
         self.feature_dim, self.num_classes = config.feature_dim, config.num_classes
         path = bundle.path / "model.onnx"
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = num_threads
-        options.inter_op_num_threads = 1
-        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # Every error is raised as well; once is enough.
-        options.log_severity_level = _LOG_FATAL
-        try:
-            self._session: Any = onnxruntime.InferenceSession(
-                path.read_bytes(), options, providers=["CPUExecutionProvider"]
-            )
-        except (OSError, *_ERRORS) as error:
-            raise ModelError(f"{path}: not an ONNX file that runs here ({error})") from error
+        self._session: Any = open_session(path, num_threads=num_threads)
         _check_graph(self._session, _ports(config), where=str(path))
-
-    def _run(self, outputs: tuple[str, ...], inputs: dict[str, np.ndarray]) -> Any:
-        try:
-            return self._session.run(outputs, inputs)
-        except _ERRORS as error:
-            raise ModelError(f"temporal model: onnxruntime failed: {error}") from error
 
     def _check_open(self) -> None:
         if self._session is None:
@@ -91,7 +76,7 @@ class OnnxTemporalModel(_OnnxModel):
         self._check_open()
         check_step(self, features_BD, hidden_LBH, cell_LBH)
         inputs = dict(zip(INPUTS, (features_BD, hidden_LBH, cell_LBH), strict=True))
-        logits_BC, hidden, cell = self._run(OUTPUTS, inputs)
+        logits_BC, hidden, cell = run_session(self._session, OUTPUTS, inputs)
         return logits_BC, hidden, cell
 
 
@@ -116,7 +101,7 @@ class OnnxLookaheadModel(_OnnxModel):
         arrays = (features_BD, window_RBP, mask_SB, hidden_LBH, cell_LBH)
         check_window(self, *arrays)
         inputs = dict(zip(WINDOW_INPUTS, arrays, strict=True))
-        logits_BC, hidden, cell, inputs_BP = self._run(WINDOW_OUTPUTS, inputs)
+        logits_BC, hidden, cell, inputs_BP = run_session(self._session, WINDOW_OUTPUTS, inputs)
         return logits_BC, hidden, cell, inputs_BP
 
 
@@ -130,6 +115,41 @@ def _ports(config: ModelConfig) -> dict[str, tuple[int | None, ...]]:
         ports["mask"] = (config.lookahead_frames + 1, None)
         ports["inputs"] = (None, config.projection_dim)
     return ports
+
+
+def open_session(path: Path, *, num_threads: int) -> Any:
+    """A graph, ready to run on the CPU.
+
+    Raises:
+        ModelError: The file can't be read or run here.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = num_threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Every error is raised as well; once is enough.
+    options.log_severity_level = _LOG_FATAL
+    try:
+        return onnxruntime.InferenceSession(
+            path.read_bytes(), options, providers=["CPUExecutionProvider"]
+        )
+    except (OSError, *_ERRORS) as error:
+        raise ModelError(f"{path}: not an ONNX file that runs here ({error})") from error
+
+
+def run_session(
+    session: Any, outputs: Sequence[str], inputs: Mapping[str, np.ndarray]
+) -> list[np.ndarray]:
+    """Outputs of a graph.
+
+    Raises:
+        ModelError: onnxruntime failed.
+    """
+    try:
+        return list(session.run(outputs, inputs))
+    except _ERRORS as error:
+        raise ModelError(f"temporal model: onnxruntime failed: {error}") from error
 
 
 def _check_graph(session: Any, expected: dict[str, tuple[int | None, ...]], *, where: str) -> None:

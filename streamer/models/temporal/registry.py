@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 BACKENDS = ("onnx", "torch")
 _INSTEAD = {
-    "sequence": "train it with head=frames to say of each frame what it shows",
-    "regression": "train it with pooling=none for values of each frame",
-    "caption": "caption recorded clips with streamer.training.clip_predict, or train head=frames",
+    "sequence": "ask streamer predict about recordings, or train it with head=frames",
+    "regression": "ask streamer predict about recordings, or train it with pooling=none",
+    "caption": "caption recordings with streamer predict, or train head=frames",
 }
 """What to do with a head that reads whole clips."""
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from streamer.core.errors import ModelError
+from streamer.models.temporal.heads.beam import beam_search
+from streamer.models.temporal.heads.captioner import Captioner, TorchSpeaker
 from streamer.models.temporal.model import check_step, check_window
-from streamer.models.temporal.network import RecurrentNetwork
+from streamer.models.temporal.network import RecurrentNetwork, read_clips
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from streamer.models.bundle import Bundle
 
 
@@ -93,6 +94,30 @@ class TorchLookaheadModel(_TorchModel):
                 (torch.from_numpy(hidden_LBH), torch.from_numpy(cell_LBH)),
             )
         return logits_BC.numpy(), hidden.numpy(), cell.numpy(), inputs_BP.numpy()
+
+
+def read_whole_clip(bundle: Bundle, features_TD: np.ndarray) -> np.ndarray:
+    """What a head that reads whole clips says of one, as its graphs do.
+
+    Args:
+        bundle: Of such a head.
+        features_TD: float32.
+
+    Returns:
+        Logits or values float32 (C,); of captions the log probability of the best one, (1,).
+
+    Raises:
+        ModelError: The weights do not fit the configuration.
+    """
+    network = load_network(bundle)
+    features_T1D = torch.from_numpy(features_TD)[:, None]
+    with torch.inference_mode():
+        if isinstance(network.head, Captioner):
+            outputs_T1I, _ = network.hiddens(features_T1D, network.initial_state(1))
+            best = beam_search(TorchSpeaker(network.head, outputs_T1I[:, 0]))[0]
+            return np.array([best.log_prob], np.float32)
+        outputs_1C, _ = read_clips(network, features_T1D, torch.ones(features_T1D.shape[:2]))
+    return outputs_1C[0].numpy()
 
 
 def load_network(bundle: Bundle) -> RecurrentNetwork:

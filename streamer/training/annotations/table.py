@@ -102,6 +102,21 @@ def read_table(path: Path) -> Table:
     return table
 
 
+def scan_videos(path: Path) -> list[Path]:
+    """What stands in the column `video`, whatever else the file has: good or bad.
+
+    Raises:
+        ConfigError: The file can't be read.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, skipinitialspace=True, strict=True)
+            names = [cell_text(cells, "video") for cells in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"{path}: can't read the annotations ({error})") from error
+    return [path.parent / name for name in names if name]
+
+
 def read_annotations(path: Path) -> dict[Path, list[Annotation]]:
     """Annotations by video, sorted by their start.
 
@@ -195,10 +210,9 @@ def _row(path: Path, line: int, cells: Mapping[str | None, str | list[str] | Non
         raise ValueError("expected as many values as there are columns, found more")
 
     def text(column: str) -> str:
-        value = cells.get(column)
-        return value.strip() if isinstance(value, str) else ""
+        return cell_text(cells, column)
 
-    start, end = _seconds(text("start"), "start"), _seconds(text("end"), "end")
+    start, end = seconds(text("start"), "start"), seconds(text("end"), "end")
     video = _needed(text("video"), "video")
     if not video.isprintable():
         raise ValueError(f"video: expected a path, found {video!r}")
@@ -207,17 +221,28 @@ def _row(path: Path, line: int, cells: Mapping[str | None, str | list[str] | Non
         video=path.parent / video,
         annotation=make_annotation(
             text("label"),
-            _choice(text("kind") or Kind.PHASE.value, "kind", Kind),
+            choice(text("kind") or Kind.PHASE.value, "kind", Kind),
             start,
             end,
             track=text("track"),
         ),
-        split=_choice(text("split"), "split", Split) if text("split") else None,
+        split=choice(text("split"), "split", Split) if text("split") else None,
         source=text("source"),
     )
 
 
-def _choice(text: str, column: str, choices: type[Choice]) -> Choice:
+def cell_text(cells: Mapping[str | None, str | list[str] | None], column: str) -> str:
+    """What stands in a column, without space around it; empty if there is nothing."""
+    value = cells.get(column)
+    return value.strip() if isinstance(value, str) else ""
+
+
+def choice(text: str, column: str, choices: type[Choice]) -> Choice:
+    """One of some words.
+
+    Raises:
+        ValueError: It is none of them.
+    """
     try:
         return choices(text)
     except ValueError:
@@ -231,12 +256,17 @@ def _needed(text: str, column: str) -> str:
     return text
 
 
-def _seconds(text: str, column: str) -> float:
+def seconds(text: str, column: str) -> float:
+    """A time.
+
+    Raises:
+        ValueError: It is no finite number.
+    """
     _needed(text, column)
     try:
-        seconds = float(text)
+        value = float(text)
     except ValueError:
-        seconds = math.nan
-    if not math.isfinite(seconds):
+        value = math.nan
+    if not math.isfinite(value):
         raise ValueError(f"{column}: expected seconds, found {text!r}")
-    return seconds
+    return value

@@ -24,16 +24,22 @@ _MANY = 14
 
 
 def plot_confusion(
-    path: Path, confusion_CC: np.ndarray, labels: Sequence[str], *, said: str = "said at once"
+    path: Path,
+    confusion_CC: np.ndarray,
+    labels: Sequence[str],
+    *,
+    said: str = "said at once",
+    unit: str = "frames",
 ) -> None:
-    """Part of each true phase's frames (row) taken for each phase (column), as a PNG.
+    """Part of each true class's frames, or clips (row), taken for each class (column), as a PNG.
 
     Args:
         path: The file.
-        confusion_CC: Frames. One more column counts those that were taken for none; it is drawn if
+        confusion_CC: Counts. One more column counts those that were taken for none; it is drawn if
             there are any.
-        labels: The phases.
+        labels: The classes.
         said: What the columns are.
+        unit: What is counted.
     """
     columns = list(labels)
     if confusion_CC.shape[1] > len(labels):
@@ -56,7 +62,7 @@ def plot_confusion(
             for label, total in zip(labels, confusion_CC.sum(axis=1), strict=True)
         ],
     )
-    axes.set(xlabel=said, ylabel="truth (frames)")
+    axes.set(xlabel=said, ylabel=f"truth ({unit})")
     axes.set_xticks(np.arange(len(columns) - 1) + 0.5, minor=True)
     axes.set_yticks(np.arange(len(labels) - 1) + 0.5, minor=True)
     axes.grid(which="minor", color="0.85")
@@ -68,7 +74,7 @@ def plot_confusion(
             axes.text(
                 column, row, f"{part:.2f}", ha="center", va="center", color=colour, fontsize=8
             )
-    figure.colorbar(image, ax=axes, label="part of the true phase's frames", shrink=0.8)
+    figure.colorbar(image, ax=axes, label=f"part of the true class's {unit}", shrink=0.8)
     figure.savefig(path, dpi=110)
 
 

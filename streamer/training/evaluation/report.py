@@ -9,6 +9,7 @@ import numpy as np
 
 from streamer.core.errors import ConfigError
 from streamer.training.annotations import Kind, Labels
+from streamer.training.evaluation.foresight import foresight_lines
 from streamer.training.evaluation.pictures import plot_confusion, plot_reliability
 from streamer.training.evaluation.tables import (
     label_table,
@@ -112,6 +113,10 @@ def _lines(
             yield from label_table(found.scorer.by_label())
             yield from ("", f"### By video ({_TITLES[kind].lower()} of bundle {number})", "")
             yield from video_table(_by_video(found, examples))
+        if result.foreseen is not None:
+            yield from foresight_lines(
+                result.foreseen, number_=number, analysis_fps=first.analysis_fps
+            )
         for name, file in _pictures(result, number).items():
             yield ""
             yield f"![{name} of bundle {number}]({file})"
@@ -217,6 +222,7 @@ def _bundle_json(result: BundleResult, examples: Sequence[Example]) -> dict[str,
         "lookahead_frames": bundle.config.lookahead_frames,
         "lookahead_seconds": bundle.config.lookahead_seconds,
         "confusion": result.confusion_CC.tolist(),
+        "foreseen": None if result.foreseen is None else result.foreseen.json(),
         **kinds,
     }
 

@@ -12,6 +12,7 @@ from streamer.core.errors import ConfigError
 from streamer.models.temporal.registry import open_online_model
 from streamer.training.annotations import BACKGROUND, Kind, Labels
 from streamer.training.evaluation.announced import read_events
+from streamer.training.evaluation.foresight import measure_foresight
 from streamer.training.evaluation.scores import Scorer
 from streamer.training.evaluation.serving import Watcher
 from streamer.training.evaluation.tally import Material
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from streamer.models.bundle import Bundle
     from streamer.training.dataset import Example
     from streamer.training.evaluation.announced import Announced
+    from streamer.training.evaluation.foresight import Foreseen
     from streamer.training.evaluation.serving import Watched
 
 
@@ -89,12 +91,14 @@ class BundleResult:
         announced: What it said of each video, carried.
         confusion_CC: Phases, truth in rows, by the outputs of each frame.
         kinds: What was found, of the kinds of labels it has.
+        foreseen: By an anomaly head beside the labels, if there is one.
     """
 
     bundle: Bundle
     announced: tuple[Announced, ...]
     confusion_CC: np.ndarray
     kinds: Mapping[Kind, KindResult]
+    foreseen: Foreseen | None = None
 
 
 def measure_bundle(bundle: Bundle, examples: Sequence[Example], policy: Policy) -> BundleResult:
@@ -128,6 +132,7 @@ def measure_bundle(bundle: Bundle, examples: Sequence[Example], policy: Policy) 
         announced=carried.announced,
         confusion_CC=carried.confusion(),
         kinds=kinds,
+        foreseen=measure_foresight(bundle, examples),
     )
 
 

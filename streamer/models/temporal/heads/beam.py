@@ -1,16 +1,14 @@
-"""Beam search for captions."""
+"""Beam search for captions, whatever library runs the decoder."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-import torch
+import numpy as np
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from streamer.models.temporal.heads.captioner import Captioner
+SpeakerState = tuple[np.ndarray, np.ndarray]
+"""Hidden and cell of the decoder, float32 (N, H) each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +23,7 @@ class Caption:
 
     words: tuple[int, ...]
     log_prob: float
-    weights_ST: Tensor
+    weights_ST: np.ndarray
 
     @property
     def score(self) -> float:
@@ -33,45 +31,76 @@ class Caption:
         return self.log_prob / (len(self.words) + 1)
 
 
-@torch.inference_mode()
-def beam_search(
-    captioner: Captioner, outputs_TI: Tensor, *, width: int = 4, max_words: int = 40
-) -> list[Caption]:
+class Speaker(Protocol):
+    """A decoder that has one clip before it."""
+
+    @property
+    def end(self) -> int:
+        """The symbol before and after a caption, the last of V + 1."""
+        ...
+
+    @property
+    def num_frames(self) -> int:
+        """T of the clip."""
+        ...
+
+    def start(self) -> SpeakerState:
+        """Before the first word, of one caption."""
+        ...
+
+    def step(
+        self, state: SpeakerState, words_N: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, SpeakerState]:
+        """The next word of N captions.
+
+        Args:
+            state: After the words before.
+            words_N: int64, the word before; `end` for none.
+
+        Returns:
+            logits (N, V + 1), weights over time (T, N), and the state after it.
+        """
+        ...
+
+
+def beam_search(speaker: Speaker, *, width: int = 4, max_words: int = 40) -> list[Caption]:
     """Captions of one clip, best first; with `width` 1, the greedy one alone.
 
     At each step the most probable `width` continuations are kept, finished ones set aside; it ends
     once as many are finished, or at `max_words`, where what is unfinished is taken as it is.
 
     Args:
-        captioner: In evaluation mode.
-        outputs_TI: Of the recurrent layers.
+        speaker: Of the clip.
         width: At least 1.
         max_words: Longest caption.
     """
-    memory, state = captioner.remember(outputs_TI[:, None], torch.ones_like(outputs_TI[:, :1]))
-    live = [Caption((), 0.0, outputs_TI.new_zeros(0, len(outputs_TI)))]
+    end, state = speaker.end, speaker.start()
+    live = [Caption((), 0.0, np.zeros((0, speaker.num_frames), np.float32))]
     done: list[Caption] = []
     for step in range(max_words + 1):
-        rows = memory.rows(torch.zeros(len(live), dtype=torch.int64, device=outputs_TI.device))
-        before_N = torch.tensor([caption.words[-1] if step else captioner.end for caption in live])
-        logits_NV, weights_TN, state = captioner.step(rows, state, before_N.to(outputs_TI.device))
-        log_probs_NV = torch.log_softmax(logits_NV, dim=1)
-        totals_NV = log_probs_NV + log_probs_NV.new_tensor([c.log_prob for c in live])[:, None]
+        before_N = np.array([caption.words[-1] if step else end for caption in live], np.int64)
+        logits_NV, weights_TN, state = speaker.step(state, before_N)
+        totals_NV = _log_softmax(logits_NV) + np.array([[caption.log_prob] for caption in live])
         if step == max_words:
-            ends_N = totals_NV[:, captioner.end].tolist()
+            ends_N = totals_NV[:, end].tolist()
             done += [Caption(c.words, e, c.weights_ST) for c, e in zip(live, ends_N, strict=True)]
             break
-        values, places = totals_NV.flatten().topk(min(width, totals_NV.numel()))
         parents, kept = [], []
-        for total, place in zip(values.tolist(), places.tolist(), strict=True):
+        for place in np.argsort(-totals_NV, axis=None, kind="stable")[:width].tolist():
             row, word = divmod(place, totals_NV.shape[1])
-            if word == captioner.end:
+            total = float(totals_NV[row, word])
+            if word == end:
                 done.append(Caption(live[row].words, total, live[row].weights_ST))
                 continue
-            weights_ST = torch.cat((live[row].weights_ST, weights_TN[None, :, row]))
+            weights_ST = np.concatenate((live[row].weights_ST, weights_TN[None, :, row]))
             kept.append(Caption((*live[row].words, word), total, weights_ST))
             parents.append(row)
         if len(done) >= width or not kept:
             break
         live, state = kept, (state[0][parents], state[1][parents])
     return sorted(done, key=lambda caption: -caption.score)
+
+
+def _log_softmax(logits_NV: np.ndarray) -> np.ndarray:
+    shifted_NV = logits_NV.astype(np.float64) - logits_NV.max(axis=1, keepdims=True)
+    return np.asarray(shifted_NV - np.log(np.exp(shifted_NV).sum(axis=1, keepdims=True)))

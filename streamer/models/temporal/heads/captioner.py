@@ -10,9 +10,15 @@ the frames' outputs.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from streamer.models.temporal.heads.beam import SpeakerState
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,3 +120,40 @@ class Captioner(nn.Module):
                 own_B = torch.rand(words_B.shape, device=words_B.device) < own_words
                 before_B = torch.where(own_B, logits_BV.detach().argmax(dim=1), words_B)
         return torch.stack(logits), torch.stack(weights)
+
+
+class TorchSpeaker:
+    """A captioner with one clip before it. Satisfies `Speaker`.
+
+    Args:
+        captioner: In evaluation mode.
+        outputs_TI: Of the recurrent layers.
+    """
+
+    def __init__(self, captioner: Captioner, outputs_TI: Tensor) -> None:
+        self.end, self.num_frames = captioner.end, len(outputs_TI)
+        self._captioner, self._outputs_TI = captioner, outputs_TI
+        with torch.inference_mode():
+            mask_T1 = torch.ones_like(outputs_TI[:, :1])
+            self._memory, self._state = captioner.remember(outputs_TI[:, None], mask_T1)
+
+    def start(self) -> SpeakerState:
+        """See `Speaker.start`."""
+        hidden_1H, cell_1H = self._state
+        return hidden_1H.cpu().numpy(), cell_1H.cpu().numpy()
+
+    @torch.inference_mode()
+    def step(
+        self, state: SpeakerState, words_N: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, SpeakerState]:
+        """See `Speaker.step`."""
+        device = self._outputs_TI.device
+        hidden_NH, cell_NH = (torch.from_numpy(part).to(device) for part in state)
+        rows = self._memory.rows(torch.zeros(len(words_N), dtype=torch.int64, device=device))
+        words = torch.from_numpy(words_N).to(device)
+        logits_NV, weights_TN, after = self._captioner.step(rows, (hidden_NH, cell_NH), words)
+        return (
+            logits_NV.cpu().numpy(),
+            weights_TN.cpu().numpy(),
+            (after[0].cpu().numpy(), after[1].cpu().numpy()),
+        )

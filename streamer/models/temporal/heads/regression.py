@@ -33,9 +33,11 @@ class RegressionHead(nn.Module):
         self.register_buffer("spread_K", torch.ones(num_values))
 
     def fit_scale(self, targets_NK: Tensor) -> None:
-        """Take mean and spread of each value from the training part."""
-        self.mean_K.copy_(targets_NK.mean(dim=0))
-        self.spread_K.copy_(targets_NK.std(dim=0, correction=0).clamp_min(1e-6))
+        """Take mean and spread of each value from the training part, where it is no NaN."""
+        for value, column_N in enumerate(targets_NK.T):
+            known_N = column_N[~torch.isnan(column_N)]
+            self.mean_K[value] = known_N.mean()
+            self.spread_K[value] = known_N.std(correction=0).clamp_min(1e-6)
 
     def forward(
         self, outputs_TBI: Tensor, mask_TB: Tensor | None = None
