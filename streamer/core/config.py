@@ -57,6 +57,22 @@ class IngestSettings(_Section):
     lease_seconds: float = Field(
         5.0, ge=1, description="A worker silent for so long has lost its streams."
     )
+    snapshots: int = Field(
+        100,
+        ge=0,
+        le=100_000,
+        description="Pictures of frames that decided kept per stream, about 10 kB each; 0: none.",
+    )
+    snapshot_seconds: float = Field(3_600.0, gt=0, description="Longest time they are kept.")
+    recent_frames: int = Field(
+        32,
+        ge=1,
+        le=1024,
+        description="Analysed frames per camera remembered for that, 150 kB each.",
+    )
+    picture_side: int = Field(
+        640, ge=64, le=4096, description="Longer side of a preview, in pixels."
+    )
 
 
 class EncoderSettings(_Section):
@@ -125,6 +141,11 @@ class GatewaySettings(_Section):
         ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"),
         description="Where sources added over HTTP may be. Loopback has to be listed; link-local "
         "and metadata addresses are never allowed.",
+    )
+
+    credentials_directory: str | None = Field(
+        None,
+        description="Folder in which sources added over HTTP may have credentials; None: nowhere.",
     )
 
     @field_validator("host_names", "allow_sources", "allow_networks", mode="before")
