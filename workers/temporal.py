@@ -20,14 +20,13 @@ from streamer.transport.connection import Threads, connect, reconnect
 from streamer.transport.keys import Keys
 from streamer.transport.lease import RedisRoster, partition_leases
 from streamer.transport.redis import RedisInputReader
-from streamer.transport.registry import ModelRegistry, StreamRegistry, agree
+from streamer.transport.registry import ModelRegistry, StreamRegistry, WantedModel, agree
 from workers.main import main
 from workers.served_model import ServedModel
 
 if TYPE_CHECKING:
     from streamer.core.config import Settings
     from streamer.telemetry.observer import Observer
-    from streamer.transport.registry import WantedModel
 
 ASSIGN_SECONDS = 1.0
 """How often the worker looks which streams there are."""
@@ -68,7 +67,8 @@ class TemporalService:
         self._client = connect(redis.url, threads=Threads.ONE)
         agree(self._client, keys=self._keys)
         self._registry = StreamRegistry(self._client, keys=self._keys)
-        self._models = ModelRegistry(self._client, keys=self._keys)
+        configured = WantedModel(model_id=self._bundle.model_id, bundle=self._settings.bundle)
+        self._models = ModelRegistry(self._client, keys=self._keys, configured=configured)
         self._begin_with_wanted()
         retention = Retention(
             max_events=redis.max_events,

@@ -27,7 +27,8 @@ def evaluate(
     split: str = typer.Option(
         "all", help="all, or the part that `fit` made of them: train, validation, test."
     ),
-    seed: int = typer.Option(1, min=0, help="Of the split, as given to `fit`, and the bootstrap."),
+    split_seed: int = typer.Option(1, min=0, help="Of the split, as given to `fit`."),
+    seed: int = typer.Option(1, min=0, help="Of the bootstrap."),
     background: list[str] = typer.Option(
         [],
         help="A phase that is no segment and no class; may be repeated. none: count all phases. "
@@ -61,6 +62,7 @@ def evaluate(
             videos,
             out,
             split=split,
+            split_seed=split_seed,
             seed=seed,
             resamples=resamples,
             encoder=encoder,
@@ -81,7 +83,7 @@ def evaluate(
         videos,
         labels=labels,
         split=split,
-        seed=seed,
+        seed=split_seed,
         encoder=encoder,
         device=device,
         cache=features or out.parent / "features",
@@ -90,7 +92,7 @@ def evaluate(
     for one in bundles:
         _say(f"measuring {one.path}")
         results.append(measure_bundle(one, examples, policy))
-    part = videos.name if split == "all" else f"{videos.name}, part {split} (seed {seed})"
+    part = videos.name if split == "all" else f"{videos.name}, part {split} (split {split_seed})"
     write_report(out, origin=part, examples=examples, results=results, policy=policy)
     print(out / "report.md")
 

@@ -21,6 +21,7 @@ def eval_clips(
     out: Path,
     *,
     split: str,
+    split_seed: int,
     seed: int,
     resamples: int,
     encoder: str | None,
@@ -34,7 +35,8 @@ def eval_clips(
         videos: The table.
         out: Folder of the report.
         split: One of `streamer.cli.labelled.PARTS`.
-        seed: Of the split and the bootstrap.
+        split_seed: Of the split.
+        seed: Of the bootstrap.
         resamples: Of the bootstrap.
         encoder: Another name of the bundles' encoder, or None.
         device: Where the encoder runs.
@@ -68,7 +70,7 @@ def eval_clips(
             pooling=config.pooling,
             names=config.phases or config.targets,
             split=None if split == "all" else Split(split),
-            seed=seed,
+            seed=split_seed,
             maker=maker,
             clock=SystemClock(),
             progress=progress,
@@ -77,7 +79,7 @@ def eval_clips(
     for one in bundles:
         print(f"measuring {one.path}", file=sys.stderr)
         results.append(measure_clips(one, clips, seed=seed, num_resamples=resamples))
-    part = videos.name if split == "all" else f"{videos.name}, part {split} (seed {seed})"
+    part = videos.name if split == "all" else f"{videos.name}, part {split} (split {split_seed})"
     write_clip_report(
         out, origin=part, clips=clips, results=results, seed=seed, num_resamples=resamples
     )

@@ -10,6 +10,8 @@ import typer
 
 from streamer.cli.labelled import check_part, load_labelled, need_matplotlib
 
+NUM_GROUPS = 16
+
 
 class GroupBy(StrEnum):
     """How features are grouped."""
@@ -34,8 +36,11 @@ def explain(
     split: str = typer.Option(
         "all", help="all, or the part that `fit` made of them: train, validation, test."
     ),
-    seed: int = typer.Option(1, min=0, help="Of the split, as given to `fit`, and the shuffling."),
-    groups: int = typer.Option(16, min=1, help="How many groups of features."),
+    split_seed: int = typer.Option(1, min=0, help="Of the split, as given to `fit`."),
+    seed: int = typer.Option(1, min=0, help="Of the shuffling."),
+    groups: int | None = typer.Option(
+        None, min=1, help="How many groups of features. Default: 16, if there are so many."
+    ),
     group_by: GroupBy = typer.Option(
         GroupBy.BLOCKS, help="Neighbours in the feature vector, or what is correlated."
     ),
@@ -67,7 +72,7 @@ def explain(
 
     loaded = Bundle.load(bundle)
     plan = Plan(
-        num_groups=groups,
+        num_groups=groups or min(NUM_GROUPS, loaded.config.feature_dim),
         group_by=group_by.value,
         permuting=Permuting(
             shuffle=shuffle.value,
@@ -84,7 +89,7 @@ def explain(
         videos,
         labels=labels,
         split=split,
-        seed=seed,
+        seed=split_seed,
         encoder=encoder,
         device=device,
         cache=features or out.parent / "features",
@@ -92,7 +97,7 @@ def explain(
     found = explain_bundle(
         loaded, examples, plan, progress=lambda line: print(line, file=sys.stderr)
     )
-    part = videos.name if split == "all" else f"{videos.name}, part {split} (seed {seed})"
+    part = videos.name if split == "all" else f"{videos.name}, part {split} (split {split_seed})"
     frames = sum(map(len, examples))
     origin = f"{part}: {len(examples)} videos, {frames} analysed frames"
     write_report(out, found, bundle=loaded, labels=labels, plan=plan, origin=origin)

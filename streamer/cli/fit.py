@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from streamer.cli.fit_clips import HeadChoice, PoolingChoice, choose_pooling, fit_clips
+from streamer.cli.fit_clips import HeadChoice, PoolingChoice, choose_pooling
 from streamer.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from streamer.models.bundle import Bundle
-    from streamer.models.encoders.encoder import Encoder
-    from streamer.training.features import TrackMaker
-    from streamer.training.fit import Check
+
+DATA = "What to learn from"
+FEATURES = "Features"
+NETWORK = "Network"
+TRAINING = "Training"
+DECODER = "Decoder"
+ANOMALIES = "Anomalies"
+"""Panels of the help."""
 
 
 class Cell(StrEnum):
@@ -30,79 +36,141 @@ class Cell(StrEnum):
 
 def fit(
     out: Path = typer.Option(..., help="Folder of the run; the bundle is its folder `bundle`."),
-    synthetic: str | None = typer.Option(None, help="Train on this rendered scene: workcell."),
+    name: str | None = typer.Option(None, help="Name of the bundle. Default: of what it is from."),
     videos: Path | None = typer.Option(
         None,
-        help="Train on own videos: a CSV file with the columns "
+        help="Own videos: a CSV file with the columns "
         "video,start,end,label[,kind][,track][,split][,source]; see `streamer dataset`.",
+        rich_help_panel=DATA,
     ),
-    head: HeadChoice = typer.Option(
-        HeadChoice.FRAMES,
-        help="With --videos, what the model says: phases and actions of each frame, a class of a "
-        "clip, phases known only in order, values, or a caption. See docs/heads.md.",
+    split_seed: int = typer.Option(
+        1,
+        min=0,
+        help="Which videos validate and test, where the CSV file does not say it.",
+        rich_help_panel=DATA,
     ),
-    pooling: PoolingChoice | None = typer.Option(
+    synthetic: str | None = typer.Option(
+        None, help="A rendered scene: workcell.", rich_help_panel=DATA
+    ),
+    seeds: int = typer.Option(
+        64, min=1, help="Synthetic: how many scenes to train on.", rich_help_panel=DATA
+    ),
+    minutes: float | None = typer.Option(
         None,
-        help="How a clip's frames become one answer: with --head sequence (attention), or "
-        "regression (none: values of each frame).",
+        min=0.1,
+        help="Synthetic: minutes to train on, in all (48). Self-supervised: minutes to record "
+        "(all of a file, 30 of a camera).",
+        rich_help_panel=DATA,
     ),
     self_supervised: str | None = typer.Option(
         None,
         metavar="SOURCE",
         help="Learn what is normal on this camera or recording, without labels: as in "
         "`streamer run`. The bundle then announces anomalies.",
+        rich_help_panel=DATA,
     ),
     anomalies: bool = typer.Option(
         False,
         "--anomalies",
         help="With --videos: announce what is unlike the labelled videos too. What the model says "
         "of labels stays the same.",
+        rich_help_panel=ANOMALIES,
     ),
     false_alarms_per_hour: float = typer.Option(
         1.0,
         min=1e-6,
-        help="Self-supervised, and --anomalies: most false alarms on normal video.",
+        help="With --self-supervised and --anomalies: most false alarms on normal video.",
+        rich_help_panel=ANOMALIES,
     ),
     anticipation_frames: int = typer.Option(
         0,
         min=0,
         help="With --anomalies: also learn to guess features so many frames ahead, for `eval`.",
-    ),
-    seeds: int = typer.Option(64, min=1, help="Synthetic: how many scenes to train on."),
-    minutes: float | None = typer.Option(
-        None,
-        min=0.1,
-        help="Synthetic: minutes to train on, in all (48). Self-supervised: minutes to record "
-        "(all of a file, 30 of a camera).",
+        rich_help_panel=ANOMALIES,
     ),
     encoder: str = typer.Option(
-        "efficientnet_lite0", help="efficientnet_lite0, a .onnx file, or torchvision:NAME."
+        "efficientnet_lite0",
+        help="efficientnet_lite0, a .onnx file, or torchvision:NAME.",
+        rich_help_panel=FEATURES,
     ),
-    analysis_fps: float = typer.Option(10.0, min=0.1, help="Frames per second to analyse."),
-    name: str | None = typer.Option(None, help="Name of the bundle. Default: of what it is from."),
-    cell: Cell = typer.Option(Cell.LSTM, help="Which recurrent cell."),
-    hidden: int = typer.Option(96, min=1, help="Width of the recurrent layers."),
-    layers: int = typer.Option(1, min=1, help="How many recurrent layers."),
-    layer_norm: bool = typer.Option(False, "--layer-norm", help="Normalise inside the cells."),
+    analysis_fps: float = typer.Option(
+        10.0, min=0.1, help="Frames per second to analyse.", rich_help_panel=FEATURES
+    ),
+    features: Path | None = typer.Option(
+        None,
+        help="Cache of features. Default: `features` beside the folder of the run.",
+        rich_help_panel=FEATURES,
+    ),
+    head: HeadChoice = typer.Option(
+        HeadChoice.FRAMES,
+        help="With --videos, what the model says: phases and actions of each frame, a class of a "
+        "clip, phases known only in order, values, or a caption. See docs/heads.md.",
+        rich_help_panel=NETWORK,
+    ),
+    pooling: PoolingChoice | None = typer.Option(
+        None,
+        help="How a clip's frames become one answer: with --head sequence (attention), or "
+        "regression (none: values of each frame).",
+        rich_help_panel=NETWORK,
+    ),
+    cell: Cell = typer.Option(Cell.LSTM, help="Which recurrent cell.", rich_help_panel=NETWORK),
+    hidden: int = typer.Option(
+        96, min=1, help="Width of the recurrent layers.", rich_help_panel=NETWORK
+    ),
+    layers: int = typer.Option(
+        1, min=1, help="How many recurrent layers.", rich_help_panel=NETWORK
+    ),
+    layer_norm: bool = typer.Option(
+        False, "--layer-norm", help="Normalise inside the cells.", rich_help_panel=NETWORK
+    ),
     directions: int = typer.Option(
-        1, min=1, max=2, help="2: also backwards, from frames to come; see --lookahead."
+        1,
+        min=1,
+        max=2,
+        help="2: also backwards, from frames to come; see --lookahead.",
+        rich_help_panel=NETWORK,
     ),
     lookahead: int = typer.Option(
         0,
         min=0,
         help="With 2 directions: how many frames to come are waited for. 0: all of them, so that "
         "the bundle can't be served online.",
+        rich_help_panel=NETWORK,
     ),
-    updates: int = typer.Option(2000, min=1, help="Most updates of the weights."),
-    seed: int = typer.Option(1, min=0, help="Of all chance: the same seed, the same bundle."),
+    updates: int = typer.Option(
+        2000, min=1, help="Most updates of the weights.", rich_help_panel=TRAINING
+    ),
+    seed: int = typer.Option(
+        1,
+        min=0,
+        help="Of the first weights, the order and the noise: the same seed, the same bundle.",
+        rich_help_panel=TRAINING,
+    ),
+    repeats: int = typer.Option(
+        1,
+        min=1,
+        help="Train with so many seeds, from --seed on; keep the best by validation, and say how "
+        "the figures spread.",
+        rich_help_panel=TRAINING,
+    ),
     teacher: str | None = typer.Option(
-        None, help="A bundle whose outputs count as targets too, as much as distillation says."
+        None,
+        help="A bundle whose outputs count as targets too, as much as distillation says.",
+        rich_help_panel=TRAINING,
     ),
     assignments: list[str] = typer.Option(
-        [], "--set", metavar="NAME=VALUE", help="Part of the recipe, such as method=window."
+        [],
+        "--set",
+        metavar="NAME=VALUE",
+        help="Part of the recipe, such as method=window.",
+        rich_help_panel=TRAINING,
     ),
-    features: Path | None = typer.Option(
-        None, help="Cache of features. Default: `features` beside the folder of the run."
+    phase_graph: str | None = typer.Option(
+        None,
+        metavar="FILE|observed",
+        help="Which phase may follow which: a CSV file with the columns from,to, or as seen in "
+        "training. No other transition is ever confirmed. Default: any may.",
+        rich_help_panel=DECODER,
     ),
 ) -> None:
     """Train a temporal model, fit the decoder, measure it on unseen data, and write a bundle."""
@@ -119,11 +187,21 @@ def fit(
         )
     if anticipation_frames and not anomalies:
         raise ConfigError("fit: expected --anomalies with --anticipation-frames")
-    _need_training_packages()
-    from streamer.training.run import Shape
-
     if lookahead and directions == 1:
         raise ConfigError(f"fit: expected --directions 2 with --lookahead {lookahead}, found 1")
+    for_frames = {
+        "--teacher": teacher is not None,
+        "--phase-graph": phase_graph is not None,
+        "--repeats": repeats > 1,
+    }
+    _need_training_packages()
+    from streamer.cli.fit_camera import fit_camera
+    from streamer.cli.fit_clips import fit_clips
+    from streamer.cli.fit_labelled import Data, FeatureOptions, fit_labelled
+    from streamer.training.foresight import Foresight
+    from streamer.training.recipe import make_recipe
+    from streamer.training.run import Shape
+
     shape = Shape(
         architecture=cell.value,
         hidden_dim=hidden,
@@ -132,120 +210,66 @@ def fit(
         directions=2 if directions == 2 else 1,
         lookahead_frames=lookahead,
     )
+    looked_at = FeatureOptions(encoder, analysis_fps, cache=features or out.parent / "features")
     if self_supervised is not None:
-        from streamer.cli.fit_camera import fit_camera
-
-        if teacher is not None or assignments:
-            raise ConfigError("fit: expected neither --teacher nor --set with --self-supervised")
+        _refuse({**for_frames, "--set": bool(assignments)}, "--self-supervised")
         if directions == 2:
             raise ConfigError(
                 "fit: expected --directions 1 with --self-supervised, found 2: a model that sees "
                 "the next frame can't be surprised by it"
             )
-        _show(
-            fit_camera(
-                out,
-                self_supervised,
-                minutes=minutes,
-                false_alarms_per_hour=false_alarms_per_hour,
-                encoder=encoder,
-                analysis_fps=analysis_fps,
-                name=name,
-                shape=shape,
-                updates=updates,
-                seed=seed,
-            )
+        bundle = fit_camera(
+            out,
+            self_supervised,
+            minutes=minutes,
+            false_alarms_per_hour=false_alarms_per_hour,
+            encoder=encoder,
+            analysis_fps=analysis_fps,
+            name=name,
+            shape=shape,
+            updates=updates,
+            seed=seed,
         )
-        return
-    from streamer.cli.progress import clip_progress
-    from streamer.models.bundle import Bundle
-    from streamer.runtime.clock import SystemClock
-    from streamer.training.foresight import Foresight
-    from streamer.training.recipe import make_recipe
-    from streamer.training.run import make_config, train_bundle
-    from streamer.training.synthetic_dataset import synthetic_dataset
-    from streamer.training.video_dataset import video_dataset
-
-    clock = SystemClock()
-    opened, maker, analysis_fps = _features_of(
-        videos, encoder, analysis_fps=analysis_fps, cache=features or out.parent / "features"
-    )
-    if videos is not None and head is not HeadChoice.FRAMES:
-        if teacher is not None:
-            raise ConfigError(f"fit: expected no --teacher with --head {head}")
-        _show(
-            fit_clips(
-                out,
-                videos,
-                head=head,
-                pooling=pooling,
-                shape=shape,
-                name=name,
-                encoder=opened,
-                maker=maker,
-                analysis_fps=analysis_fps,
-                updates=updates,
-                seed=seed,
-                assignments=assignments,
-            )
+    elif videos is not None and head is not HeadChoice.FRAMES:
+        _refuse(for_frames, f"--head {head}")
+        bundle = fit_clips(
+            out,
+            videos,
+            looked_at,
+            head=head,
+            pooling=pooling,
+            shape=shape,
+            name=name,
+            split_seed=split_seed,
+            updates=updates,
+            seed=seed,
+            assignments=assignments,
         )
-        return
-    with clip_progress() as progress:
-        if videos is not None:
-            origin = videos.stem
-            dataset = video_dataset(videos, seed=seed, maker=maker, clock=clock, progress=progress)
-        else:
-            origin = str(synthetic)
-            dataset = synthetic_dataset(
-                origin,
-                num_seeds=seeds,
-                minutes=minutes or 48.0,
-                maker=maker,
-                clock=clock,
-                progress=progress,
-            )
-    config = make_config(
-        dataset, shape, name=name or origin, encoder=opened, analysis_fps=analysis_fps
-    )
-    bundle = train_bundle(
-        out,
-        dataset,
-        config=config,
-        encoder=opened,
-        recipe=make_recipe({"max_updates": str(updates), "seed": str(seed)}, assignments),
-        progress=_say_check,
-        teacher=None if teacher is None else Bundle.load(teacher),
-        foresight=Foresight(
+    else:
+        foresight = Foresight(
             false_alarms_per_hour=false_alarms_per_hour, anticipation_frames=anticipation_frames
         )
-        if anomalies
-        else None,
-    )
+        bundle = fit_labelled(
+            out,
+            Data(
+                videos=videos, split_seed=split_seed, scene=synthetic, seeds=seeds, minutes=minutes
+            ),
+            looked_at,
+            name=name,
+            shape=shape,
+            recipe=make_recipe({"max_updates": str(updates), "seed": str(seed)}, assignments),
+            teacher=teacher,
+            phase_graph=phase_graph,
+            repeats=repeats,
+            foresight=foresight if anomalies else None,
+        )
     _show(bundle)
 
 
-def _features_of(
-    videos: Path | None, encoder: str, *, analysis_fps: float, cache: Path
-) -> tuple[Encoder, TrackMaker, float]:
-    """The encoder, what gives the features of clips, and how many per second there can be."""
-    from streamer.models.encoders.registry import DEFAULT_NAME, open_encoder
-    from streamer.runtime.clock import SystemClock
-    from streamer.training.external import ExternalEncoder, ExternalTracks, find_feature_set
-    from streamer.training.features import FeatureMaker
-
-    made_elsewhere = None if videos is None else find_feature_set(videos)
-    if made_elsewhere is None:
-        opened = open_encoder(encoder)
-        maker = FeatureMaker(opened, analysis_fps=analysis_fps, cache=cache, clock=SystemClock())
-        return opened, maker, analysis_fps
-    if encoder != DEFAULT_NAME:
-        raise ConfigError(
-            f"fit: {videos} names features made elsewhere, so no encoder is needed; "
-            f"leave out --encoder {encoder}"
-        )
-    analysis_fps = min(analysis_fps, made_elsewhere.fps)
-    tracks = ExternalTracks(made_elsewhere, analysis_fps=analysis_fps)
-    return ExternalEncoder(made_elsewhere), tracks, analysis_fps
+def _refuse(given: Mapping[str, bool], beside: str) -> None:
+    """Raise ConfigError that names the first option that can't stand beside another."""
+    if found := [option for option, is_given in given.items() if is_given]:
+        raise ConfigError(f"fit: expected no {found[0]} with {beside}; leave it out")
 
 
 def _show(bundle: Bundle) -> None:
@@ -263,11 +287,3 @@ def _need_training_packages() -> None:
             f"fit: needs {error.name}, which can't be imported; pip install 'streamer[cpu,train]'"
         ) from error
     del mpl, onnx, torch
-
-
-def _say_check(check: Check) -> None:
-    print(
-        f"update {check.update}: training loss {check.train_loss:.3f}, validation loss "
-        f"{check.validation_loss:.3f}, phase accuracy {check.phase_accuracy:.3f}",
-        file=sys.stderr,
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -12,10 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from streamer.cli.fit_labelled import FeatureOptions
     from streamer.models.bundle import Bundle
-    from streamer.models.encoders.encoder import Encoder
     from streamer.training.clip_fit import ClipCheck
-    from streamer.training.features import TrackMaker
     from streamer.training.run import Shape
 
 
@@ -64,14 +64,13 @@ def choose_pooling(head: HeadChoice, pooling: PoolingChoice | None) -> PoolingCh
 def fit_clips(
     out: Path,
     videos: Path,
+    features: FeatureOptions,
     *,
     head: HeadChoice,
     pooling: PoolingChoice | None,
     shape: Shape,
     name: str | None,
-    encoder: Encoder,
-    maker: TrackMaker,
-    analysis_fps: float,
+    split_seed: int,
     updates: int,
     seed: int,
     assignments: Sequence[str],
@@ -81,20 +80,20 @@ def fit_clips(
     Args:
         out: Folder of the run.
         videos: The table.
+        features: What to look at the pictures with.
         head: Any but `frames`.
         pooling: None: the head's default.
         shape: Of the network.
         name: Of the bundle; None: the table's.
-        encoder: That makes the features.
-        maker: Makes or reads them.
-        analysis_fps: Frames per second.
+        split_seed: Decides which sources are in which part, where the table does not.
         updates: Most updates of the weights.
-        seed: Of all chance.
+        seed: Of the weights, the order and the noise.
         assignments: Parts of the recipe.
 
     Raises:
         ConfigError: The table, a video or an option is not usable.
     """
+    from streamer.cli.fit_labelled import open_features
     from streamer.cli.progress import clip_progress
     from streamer.runtime.clock import SystemClock
     from streamer.training.clip_dataset import clip_dataset
@@ -112,12 +111,13 @@ def fit_clips(
     values = {"max_updates": str(updates), "seed": str(seed), "num_lanes": "16"}
     recipe = make_recipe({**values, "check_every": "25"}, assignments)
     check_place(out / "bundle")
-    with clip_progress() as progress:
+    encoder, maker, analysis_fps = open_features(features, videos=videos)
+    with closing(encoder), clip_progress() as progress:
         dataset = clip_dataset(
             videos,
             head=head.value,
             pooling=chosen.value,
-            seed=seed,
+            seed=split_seed,
             maker=maker,
             clock=SystemClock(),
             progress=progress,

@@ -20,7 +20,7 @@ from streamer.models.manifest import MANIFEST
 from streamer.state.history import RedisHistory
 from streamer.transport.connection import connect_to_read
 from streamer.transport.keys import Keys
-from streamer.transport.registry import ModelRegistry, WantedModel, read_install
+from streamer.transport.registry import CONFIGURED, ModelRegistry, WantedModel, read_install
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -126,6 +126,25 @@ def use(
         wanted = WantedModel(model_id=loaded.model_id, bundle=place)
         ModelRegistry(client, keys=keys).want(wanted)
     print(f"{loaded.model_id} is wanted; `streamer models list --redis …` counts its streams")
+
+
+@models_app.command("unuse")
+def unuse(
+    *,
+    redis: str | None = typer.Option(None, help="Redis of the pipeline. Default: the one running."),
+) -> None:
+    """Take back what `use` asked for: each temporal worker returns to the bundle of its settings.
+
+    As with `use`, without a restart; states begin anew, and the events say so.
+    """
+    with _server(redis or running_url("models unuse", otherwise="--redis URL")) as (client, keys):
+        registry = ModelRegistry(client, keys=keys)
+        before = registry.wanted()
+        registry.want(CONFIGURED)
+    if before is None:
+        print("no bundle was asked for; each temporal worker runs the one of its settings")
+    else:
+        print(f"{before.model_id} is wanted no more; each worker returns to its own bundle")
 
 
 def _check_encoder(bundle: Bundle, client: redis_package.Redis, keys: Keys) -> None:

@@ -68,6 +68,7 @@ class Bundle:
         contents, model_id = read_verified(path)
         config = decode_json(path / "config.json", contents["config.json"], ModelConfig)
         decoder = decode_json(path / "decoder.json", contents["decoder.json"], DecoderConfig)
+        _check_card(path / "README.md", contents["README.md"])
         _check_lengths(path / "decoder.json", config, decoder)
         if (CAPTION_STEP in contents) != (config.head == "caption"):
             expected = "a file" if config.head == "caption" else "no file"
@@ -122,6 +123,15 @@ def find_bundle(name_or_path: str | Path) -> Path:
             f"{', '.join(shipped_names())}; found {found}"
         )
     return path
+
+
+def _check_card(path: Path, data: bytes) -> None:
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        raise ModelError(
+            f"{path}: expected text in UTF-8, found something else ({error}); get the bundle again"
+        ) from error
 
 
 def _check_lengths(path: Path, config: ModelConfig, decoder: DecoderConfig) -> None:

@@ -59,6 +59,11 @@ class PhaseFilterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         if min(self.smoothing_seconds, self.lag_frames) < 0:
             raise ValueError("phase filter: expected a lag and a smoothing of at least 0")
 
+    @property
+    def forbids(self) -> bool:
+        """Whether a phase may not be followed by each other one."""
+        return any(row.count(0) > 1 for row in self.transition_PP)
+
     def columns(self) -> tuple[tuple[object, ...], ...]:
         """All that must have one entry per phase, beside `initial_P`."""
         return (

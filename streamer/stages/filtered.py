@@ -54,7 +54,10 @@ class FilteredPhases:
         """Fold in one frame, whose smoothed probabilities `state` has already."""
         assert state.filter is not None
         filtered, chances_WP = self.filter.advance(
-            state.filter, state.smoothed_C[: len(self._enter_P)], at=at
+            state.filter,
+            state.smoothed_C[: len(self._enter_P)],
+            at=at,
+            confirmed=None if state.phase is None else state.phase.label,
         )
         frame_decisions = _FrameDecisions(filtered, chances_WP, state.phase, at)
         if self.filter.is_full(filtered):

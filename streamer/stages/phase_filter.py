@@ -34,6 +34,9 @@ class PhaseFilter:
         self._weight = config.evidence_weight
         self._log_prior_P = config.prior_exponent * np.log(config.prior_P)
         self._window = config.lag_frames + 1
+        allowed_PP = np.array(config.transition_PP) > 0
+        np.fill_diagonal(allowed_PP, True)
+        self._allowed_PS = allowed_PP[:, self._chain.phase_S] if config.forbids else None
 
     def initial(self) -> FilterState:
         """The state before the first frame."""
@@ -70,14 +73,25 @@ class PhaseFilter:
         return relative_P
 
     def advance(
-        self, state: FilterState, probabilities_P: np.ndarray, *, at: Moment
+        self,
+        state: FilterState,
+        probabilities_P: np.ndarray,
+        *,
+        at: Moment,
+        confirmed: int | None = None,
     ) -> tuple[FilterState, np.ndarray]:
         """Take in a frame.
+
+        The most probable phases of two frames that follow each other need not be a transition that
+        is allowed: the marginals of both are sums over other paths too. So if the chain forbids
+        any, what was confirmed is certain from then on, and the frame to be confirmed next has a
+        phase that may follow it.
 
         Args:
             state: The state before it.
             probabilities_P: float32, calibrated.
             at: The frame. The step to it is the difference of presentation times.
+            confirmed: The phase that the oldest frame of a full window was said to have.
 
         Returns:
             The state after it, and float64 (W, P): probabilities of each phase at each frame of
@@ -92,7 +106,8 @@ class PhaseFilter:
         )
         likelihood_WS = np.exp(grown.evidence_WP.astype(np.float64))[:, self._chain.phase_S]
         steps = [self._chain.step(seconds) for seconds in np.diff(grown.pts_W).tolist()]
-        forward_WS = self._forward(grown, likelihood_WS, steps)
+        certain = confirmed if self.is_full(state) else None
+        forward_WS = self._forward(grown, likelihood_WS, steps, certain)
         if len(forward_WS) > self._window:
             forward_WS, likelihood_WS, steps = forward_WS[1:], likelihood_WS[1:], steps[1:]
             grown = replace(
@@ -107,7 +122,11 @@ class PhaseFilter:
         return replace(grown, forward_S=forward_WS[0]), smoothed_WP
 
     def _forward(
-        self, state: FilterState, likelihood_WS: np.ndarray, steps: list[np.ndarray]
+        self,
+        state: FilterState,
+        likelihood_WS: np.ndarray,
+        steps: list[np.ndarray],
+        certain: int | None,
     ) -> np.ndarray:
         """Filtered distributions of the stages. `forward_S` has the first frame in it already."""
         forward_WS = np.empty_like(likelihood_WS)
@@ -115,10 +134,18 @@ class PhaseFilter:
             forward_WS[0] = _normalised(self._chain.initial_S * likelihood_WS[0])
             return forward_WS
         forward_WS[0] = state.forward_S
+        allowed_PS = None if certain is None else self._allowed_PS
+        if allowed_PS is not None:
+            forward_WS[0] = _normalised(state.forward_S * (self._chain.phase_S == certain))
         for frame, step_SS in enumerate(steps, start=1):
-            forward_WS[frame] = _normalised(
-                (forward_WS[frame - 1] @ step_SS) * likelihood_WS[frame]
-            )
+            forward_S = (forward_WS[frame - 1] @ step_SS) * likelihood_WS[frame]
+            if frame == 1 and allowed_PS is not None:
+                forward_S *= allowed_PS[certain]
+                if not forward_S.any():
+                    # A pause so long that each way on leads further than one transition: the phase
+                    # is taken to have stood still.
+                    forward_S = forward_WS[0] * likelihood_WS[frame]
+            forward_WS[frame] = _normalised(forward_S)
         return forward_WS
 
 

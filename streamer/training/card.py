@@ -9,7 +9,7 @@ from streamer.training.clip_card import clip_table
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from streamer.models.bundle import AnomalyConfig, DecoderConfig, ModelConfig
+    from streamer.models.bundle import AnomalyConfig, DecoderConfig, ModelConfig, PhaseFilterConfig
 
 ROWS = (
     ("Phase right, per frame, at once", ("frames", "phase_accuracy")),
@@ -54,8 +54,8 @@ def model_card(config: ModelConfig, decoder: DecoderConfig, metrics: Mapping[str
     Args:
         config: What the model is.
         decoder: How its outputs become events.
-        metrics: `origin` (a sentence about the data), a mapping for each of `PARTS`, and
-            `quantisation` of a quantised model.
+        metrics: `origin` (a sentence about the data), a mapping for each of `PARTS`,
+            `repeats` of a training with several seeds, and `quantisation` of a quantised model.
     """
     return "\n".join(_lines(config, decoder, metrics)) + "\n"
 
@@ -97,6 +97,8 @@ def _lines(
             f"- **Decoder**: smoothing {decoder.smoothing_seconds:g} s, temperatures "
             f"{decoder.phase_temperature:g} (phases) and {decoder.action_temperature:g} (actions)"
         )
+    if decoder.phase_filter is not None and decoder.phase_filter.forbids:
+        yield f"- **Transitions** (no others): {_transitions(config, decoder.phase_filter)}"
     yield ""
     yield "## Data"
     yield ""
@@ -106,6 +108,8 @@ def _lines(
         yield from clip_table(metrics["test"])
     elif any(part in metrics for part in PARTS):
         yield from _table(metrics)
+    if "repeats" in metrics:
+        yield from _repeats(metrics["repeats"])
     if decoder.anomaly is not None and "anomaly" in metrics:
         yield from _alarms(decoder.anomaly, metrics["anomaly"])
     if "quantisation" in metrics:
@@ -184,6 +188,39 @@ def _table(metrics: Mapping[str, Any]) -> Iterator[str]:
     yield ""
 
 
+def _repeats(found: Mapping[str, Any]) -> Iterator[str]:
+    seeds = ", ".join(map(str, found["seeds"]))
+    columns = " | ".join(f"seed {seed}" for seed in found["seeds"])
+    losses = ", ".join(f"{loss:.3f}" for loss in found["validation_losses"])
+    yield f"## Over {len(found['seeds'])} seeds"
+    yield ""
+    yield (
+        f"The same training with the seeds {seeds}, on the same parts of the data. This bundle is "
+        f"that of seed {found['kept']}: its loss on the validation part is the lowest ({losses}); "
+        "the test part had no say."
+    )
+    yield ""
+    yield f"| | mean ± sd | {100 * found['level']:g} % | {columns} |"
+    yield f"|---|---:|---:|{'---:|' * len(found['seeds'])}"
+    for text, (group, key) in ROWS:
+        row = found["metrics"].get(f"{group}.{key}")
+        if row is None or all(value is None for value in row["each"]):
+            continue
+        spread = f"{_number(row['mean'])} ± {_number(row['standard_deviation'])}"
+        bounds = row["interval"]
+        interval = "-" if bounds is None else " to ".join(map(_number, bounds))
+        yield f"| {text} | {spread} | {interval} | {' | '.join(map(_number, row['each']))} |"
+    yield ""
+    if found["num_resamples"]:
+        yield (
+            f"The interval is of the mean over these seeds, by a bootstrap over the "
+            f"{found['num_videos']} videos of the test part ({found['num_resamples']} resamples)."
+        )
+    else:
+        yield "One video in the test part has no interval."
+    yield ""
+
+
 def _quantisation(drift: Mapping[str, Any]) -> Iterator[str]:
     yield "## Quantisation"
     yield ""
@@ -210,6 +247,15 @@ def _directions(config: ModelConfig) -> str:
             f"({1000 * config.lookahead_seconds:.0f} ms) later"
         )
     return "two directions, for whole recordings only"
+
+
+def _transitions(config: ModelConfig, chain: PhaseFilterConfig) -> str:
+    following = [
+        tuple(label for label, chance in zip(config.phases, row, strict=True) if chance)
+        for row in chain.transition_PP
+    ]
+    pairs = zip(config.phases, following, strict=True)
+    return "; ".join(f"`{phase}` → {_listed(labels)}" for phase, labels in pairs)
 
 
 def _listed(labels: tuple[str, ...]) -> str:

@@ -77,7 +77,7 @@ def plot_clips(
 
     if isinstance(scorer, ClassScorer):
         confusion_CC = scorer.confusion(np.ones(len(clips))).astype(np.int64)
-        plot_confusion(file("confusion"), confusion_CC, config.phases, unit="clips")
+        plot_confusion(file("confusion"), confusion_CC, config.phases, said="said", unit="clips")
     if isinstance(scorer, ValueScorer):
         _plot_values(file("values"), config.targets, scorer)
     chosen = np.linspace(0, len(clips) - 1, min(NUM_EXAMPLES, len(clips))).round().astype(int)

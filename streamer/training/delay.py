@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from streamer.stages.decode import Decoder
@@ -72,10 +73,8 @@ def lagged_labels(
     decoder = Decoder(
         config, num_phases=num_phases, num_actions=num_actions, analysis_fps=analysis_fps
     )
-    phase_filter = PhaseFilter(config.phase_filter, analysis_fps=analysis_fps)
-    state = phase_filter.initial()
+    smoothed_TP = np.empty((len(pts_T), num_phases), np.float32)
     smoothed_P, before = np.full(num_phases, np.nan, np.float32), float(pts_T[0])
-    labels_LT = np.full((config.phase_filter.lag_frames + 1, len(pts_T)), -1)
     for t, pts in enumerate(pts_T.tolist()):
         smoothed_P = smooth(
             smoothed_P,
@@ -83,15 +82,59 @@ def lagged_labels(
             step_seconds=pts - before,
             tau_seconds=config.phase_filter.smoothing_seconds,
         )
-        before = pts
-        state, chances_WP = phase_filter.advance(state, smoothed_P, at=(t, 0, pts))
-        newest_first = chances_WP[::-1].argmax(axis=1)
-        lags = np.arange(len(newest_first))
-        labels_LT[lags, t - lags] = newest_first
+        smoothed_TP[t], before = smoothed_P, pts
+    phase_filter = PhaseFilter(config.phase_filter, analysis_fps=analysis_fps)
+    if config.phase_filter.forbids:
+        # What is confirmed decides what may follow, so that each lag is a way of its own.
+        labels_LT = np.stack(
+            [
+                _confirmed(
+                    PhaseFilter(
+                        msgspec.structs.replace(config.phase_filter, lag_frames=lag),
+                        analysis_fps=analysis_fps,
+                    ),
+                    smoothed_TP,
+                    pts_T,
+                    lag,
+                )
+                for lag in range(config.phase_filter.lag_frames + 1)
+            ]
+        )
+    else:
+        labels_LT = _said(phase_filter, smoothed_TP, pts_T, config.phase_filter.lag_frames)
     for lag in range(1, len(labels_LT)):
         if lag < len(pts_T):
             labels_LT[lag, len(pts_T) - lag :] = labels_LT[lag, len(pts_T) - lag - 1]
     return labels_LT
+
+
+def _said(
+    phase_filter: PhaseFilter, smoothed_TP: np.ndarray, pts_T: np.ndarray, max_lag: int
+) -> np.ndarray:
+    """Most probable phases at every lag, (lags, T); -1 where the clip ends too early."""
+    labels_LT = np.full((max_lag + 1, len(pts_T)), -1)
+    state = phase_filter.initial()
+    for t, pts in enumerate(pts_T.tolist()):
+        state, chances_WP = phase_filter.advance(state, smoothed_TP[t], at=(t, 0, pts))
+        newest_first = chances_WP[::-1].argmax(axis=1)
+        lags = np.arange(len(newest_first))
+        labels_LT[lags, t - lags] = newest_first
+    return labels_LT
+
+
+def _confirmed(
+    phase_filter: PhaseFilter, smoothed_TP: np.ndarray, pts_T: np.ndarray, lag: int
+) -> np.ndarray:
+    """Phases (T,) as confirmed at the filter's own lag; -1 where the clip ends too early."""
+    labels_T = np.full(len(pts_T), -1)
+    state, confirmed = phase_filter.initial(), None
+    for t, pts in enumerate(pts_T.tolist()):
+        state, chances_WP = phase_filter.advance(
+            state, smoothed_TP[t], at=(t, 0, pts), confirmed=confirmed
+        )
+        if phase_filter.is_full(state):
+            confirmed = labels_T[t - lag] = int(chances_WP[0].argmax())
+    return labels_T
 
 
 def delay_curve(

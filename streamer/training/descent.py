@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from streamer.core.errors import ModelError
+from streamer.core.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +18,21 @@ if TYPE_CHECKING:
 
     from streamer.models.temporal.network import RecurrentNetwork
     from streamer.training.recipe import Recipe
+
+
+def check_device(device: str) -> None:
+    """Raise ConfigError unless it is one that this machine has.
+
+    Args:
+        device: See `Recipe`.
+    """
+    count = torch.cuda.device_count()
+    known = ["cpu", *(["cuda"] if count else []), *(f"cuda:{index}" for index in range(count))]
+    if device not in known:
+        raise ConfigError(
+            f"device: expected what this machine has ({', '.join(known)}), found {device}; for a "
+            "GPU, install a torch that is built for it"
+        )
 
 
 class Descent:

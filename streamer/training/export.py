@@ -93,6 +93,23 @@ def write_quantised_bundle(
     return _place(path, contents)
 
 
+def write_with_metrics(path: Path, bundle: Bundle, metrics: Mapping[str, Any]) -> Bundle:
+    """Write a bundle again, with other metrics and the card they make.
+
+    Args:
+        path: The folder. A bundle that is there is replaced.
+        bundle: Its other files are taken over.
+        metrics: See `write_bundle`.
+
+    Raises:
+        ConfigError: `path` holds something else.
+    """
+    contents = {name: (bundle.path / name).read_bytes() for name in FILES}
+    contents["README.md"] = model_card(bundle.config, bundle.decoder, metrics).encode()
+    contents["metrics.json"] = _json(metrics)
+    return _place(path, contents)
+
+
 def _place(path: Path, contents: Mapping[str, bytes]) -> Bundle:
     check_place(path)
     path.parent.mkdir(parents=True, exist_ok=True)

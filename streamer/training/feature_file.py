@@ -54,8 +54,13 @@ def open_features(path: Path) -> np.ndarray:
     """
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, TypeError, OverflowError) as error:
-        raise ConfigError(f"{path}: expected features in a .npy file ({error})") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: can't read the features ({error.strerror})") from error
+    except (ValueError, EOFError, TypeError, OverflowError) as error:
+        # What numpy says of a file that is none of its own invites to unpickle it.
+        raise ConfigError(
+            f"{path}: expected features in a .npy file, found something else; make it again"
+        ) from error
     if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind not in "fiu":
         shape = getattr(array, "shape", "an archive")
         raise ConfigError(f"{path}: expected numbers (D, T), found {shape}")

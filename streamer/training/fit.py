@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from streamer.training import checkpoint
-from streamer.training.descent import Descent
+from streamer.training.descent import Descent, check_device
 from streamer.training.lanes import Lanes, LastFrames
 from streamer.training.losses import UNKNOWN, Objective, frame_loss
 from streamer.training.walker import Walker
@@ -79,7 +79,7 @@ def fit(
 
     Raises:
         ModelError: The loss is no number any more.
-        ConfigError: The folder holds another unfinished training.
+        ConfigError: The folder holds another unfinished training, or there is no such device.
     """
     training = _Training(model, dataset, recipe)
     path = None if folder is None else folder / checkpoint.NAME
@@ -124,6 +124,7 @@ class _Training:
     """All that changes while a model is trained."""
 
     def __init__(self, model: RecurrentNetwork, dataset: Dataset, recipe: Recipe) -> None:
+        check_device(recipe.device)
         torch.manual_seed(recipe.seed)
         torch.set_num_threads(recipe.num_threads)
         stacked = np.concatenate([example.features_TD for example in dataset.train])

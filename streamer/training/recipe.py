@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Literal
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints
 
 import msgspec
 
 from streamer.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-PARTS_OF_ONE = (
-    "dropout",
-    "feature_dropout",
-    "time_warp",
-    "label_smoothing",
-    "distillation",
-    "ema_decay",
+AT_LEAST_ONE = ("num_lanes", "num_steps", "max_updates", "check_every", "patience", "num_threads")
+ABOVE_ZERO = ("learning_rate", "clip_norm", "distillation_temperature")
+NOT_NEGATIVE = (
+    "warmup_updates",
+    "weight_decay",
+    "noise",
+    "shift",
+    "temporal_smoothing",
+    "anomaly_weight",
+    "seed",
 )
+UP_TO_ONE = ("label_smoothing", "distillation")
+BELOW_ONE = ("dropout", "feature_dropout", "time_warp", "ema_decay")
+"""Nothing would be left at 1."""
+MAX_SEED = 2**63 - 1
+_DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +64,7 @@ class Recipe:
         ema_decay: The weights that are kept are a moving average of those of all updates, with
             this decay per update; 0: the last ones.
         mixed_precision: bfloat16 where it is safe; on a GPU only.
-        device: `cpu` or `cuda`.
+        device: `cpu`, `cuda` or `cuda:1`.
         check_every: Updates between two looks at the validation part.
         patience: Looks without improvement after which training stops.
         seed: Of all chance.
@@ -90,14 +99,23 @@ class Recipe:
     num_threads: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("num_lanes", "num_steps", "max_updates", "check_every", "patience"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}: expected at least 1, found {getattr(self, name)}")
-        for name in PARTS_OF_ONE:
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name}: expected 0 to 1, found {getattr(self, name)}")
+        self._check(AT_LEAST_ONE, "at least 1", lambda value: value >= 1)
+        self._check(ABOVE_ZERO, "a number above 0", lambda value: value > 0)
+        self._check(NOT_NEGATIVE, "a number of 0 or more", lambda value: value >= 0)
+        self._check(UP_TO_ONE, "0 to 1", lambda value: 0 <= value <= 1)
+        self._check(BELOW_ONE, "0 or more, and below 1", lambda value: 0 <= value < 1)
+        if self.seed > MAX_SEED:
+            raise ConfigError(f"seed: expected at most {MAX_SEED}, found {self.seed}")
+        if not _DEVICE.fullmatch(self.device):
+            raise ConfigError(f"device: expected cpu, cuda or cuda:N, found {self.device!r}")
         if self.mixed_precision and not self.device.startswith("cuda"):
             raise ConfigError("mixed_precision: expected device=cuda with it; leave it out")
+
+    def _check(self, names: Sequence[str], wanted: str, holds: Callable[[float], bool]) -> None:
+        for name in names:
+            value = getattr(self, name)
+            if not (math.isfinite(value) and holds(value)):
+                raise ConfigError(f"{name}: expected {wanted}, found {value}")
 
     def rate(self, update: int) -> float:
         """Part of the highest learning rate: up along a line, then down along a cosine."""
@@ -123,12 +141,20 @@ def make_recipe(values: Mapping[str, str], assignments: Sequence[str] = ()) -> R
         if not equals:
             raise ConfigError(f"recipe: expected NAME=VALUE, found {assignment!r}")
         texts[name.strip()] = value.strip()
-    known = {one.name for one in fields(Recipe)}
-    if unknown := sorted(texts.keys() - known):
+    types = get_type_hints(Recipe)
+    if unknown := sorted(texts.keys() - types.keys()):
         raise ConfigError(
-            f"recipe: expected one of {', '.join(sorted(known))}, found {unknown[0]!r}"
+            f"recipe: expected one of {', '.join(sorted(types))}, found {unknown[0]!r}"
         )
+    return Recipe(**{name: _parse(name, text, types[name]) for name, text in texts.items()})
+
+
+def _parse(name: str, text: str, type: Any) -> Any:
     try:
-        return msgspec.convert(texts, Recipe, strict=False)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"recipe: {error}") from None
+        return msgspec.convert(text, type, strict=False)
+    except msgspec.ValidationError:
+        wanted = " or ".join(get_args(type)) or _WANTED[type]
+        raise ConfigError(f"{name}: expected {wanted}, found {text!r}") from None
+
+
+_WANTED = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}

@@ -14,8 +14,8 @@ from streamer.models.bundle import GapConfig, ModelConfig
 from streamer.models.temporal.network import RecurrentNetwork
 from streamer.stages.drift import predicted_counts
 from streamer.training.board import Board
-from streamer.training.decoding import ClipDecoder
-from streamer.training.evaluate import evaluate
+from streamer.training.evaluate import confirmed_confusion, decode_clips, evaluate
+from streamer.training.evaluation.pictures import plot_confusion
 from streamer.training.export import check_place, write_bundle
 from streamer.training.fit import fit, predict
 from streamer.training.foresight import add_foresight, check_foresight
@@ -83,6 +83,7 @@ def train_bundle(
     recipe: Recipe,
     progress: Callable[[Check], None],
     teacher: Bundle | None = None,
+    graph_PP: np.ndarray | None = None,
     foresight: Foresight | None = None,
 ) -> Bundle:
     """Train, fit the decoder, measure, and write `bundle/` and the pictures.
@@ -91,13 +92,14 @@ def train_bundle(
 
     Args:
         out: Folder of the run. Gets `bundle/`, `learning_curve.png`, `ribbons.png`, with phases
-            `delay_f1.png`, and event files for TensorBoard in `tensorboard/`.
+            `confusion.png` and `delay_f1.png`, and event files for TensorBoard in `tensorboard/`.
         dataset: To train, validate and test on.
         config: What to train.
         encoder: That made the features.
         recipe: How to train.
         progress: Is told each look at the validation part.
         teacher: Its outputs count as targets too, as much as the recipe says.
+        graph_PP: bool, per phase which may follow; None: any.
         foresight: What to learn beside the labels, once these are learnt.
 
     Raises:
@@ -127,6 +129,7 @@ def train_bundle(
         labels=dataset.labels,
         analysis_fps=config.analysis_fps,
         lookahead_frames=config.lookahead_frames,
+        graph_PP=graph_PP,
     )
     decoder, beside = tuning.decoder, {}
     if foresight is not None:
@@ -142,16 +145,27 @@ def train_bundle(
         decoder=decoder,
         metrics={
             **_measure(dataset, logits, config=config, decoder=decoder),
-            "validation": {"predicted_shares": _shares(validation, config)},
+            "seed": recipe.seed,
+            "validation": {
+                "loss": round(history.checks[history.best].validation_loss, 6),
+                "predicted_shares": _shares(validation, config),
+            },
             **beside,
         },
     )
-    clip_decoder = ClipDecoder(decoder, labels=dataset.labels, analysis_fps=config.analysis_fps)
-    decoded = [
-        clip_decoder.decode(outputs, example.pts_T)
-        for outputs, example in zip(logits, dataset.test, strict=True)
-    ]
-    plot_learning_curve(out / "learning_curve.png", history)
+    decoded = decode_clips(
+        dataset.test,
+        logits,
+        labels=dataset.labels,
+        decoder=decoder,
+        analysis_fps=config.analysis_fps,
+        lookahead_frames=config.lookahead_frames,
+    )
+    phases = dataset.labels.phases
+    plot_learning_curve(out / "learning_curve.png", history, phases=bool(phases))
+    if phases:
+        confusion_PP1 = confirmed_confusion(dataset.test, decoded, num_phases=len(phases))
+        plot_confusion(out / "confusion.png", confusion_PP1, phases, said="confirmed phase")
     if tuning.curve:
         plot_delay_f1(out / "delay_f1.png", tuning.curve)
     plot_ribbons(out / "ribbons.png", dataset.test, decoded, dataset.labels)

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from streamer.training.dataset import Dataset
 
 
+def check_teacher_encoder(teacher: Bundle, *, encoder_id: str) -> None:
+    """Raise ConfigError if it reads features of another encoder."""
+    _check(teacher, "encoder", encoder_id, teacher.config.encoder_id)
+
+
 def taught(dataset: Dataset, teacher: Bundle, *, encoder_id: str) -> Dataset:
     """The dataset with the teacher's outputs on its training part.
 
@@ -30,16 +35,9 @@ def taught(dataset: Dataset, teacher: Bundle, *, encoder_id: str) -> Dataset:
         ModelError: Its weights do not fit its configuration.
     """
     config, labels = teacher.config, dataset.labels
-    for name, expected, found in (
-        ("encoder", encoder_id, config.encoder_id),
-        ("phases", labels.phases, config.phases),
-        ("actions", labels.actions, config.actions),
-    ):
-        if expected != found:
-            raise ConfigError(
-                f"teacher {teacher.path}: {name}: expected {expected}, found {found}; "
-                f"take one that was trained on this dataset"
-            )
+    check_teacher_encoder(teacher, encoder_id=encoder_id)
+    _check(teacher, "phases", labels.phases, config.phases)
+    _check(teacher, "actions", labels.actions, config.actions)
     outputs = predict(load_network(teacher), dataset.train)
     return replace(
         dataset,
@@ -48,3 +46,11 @@ def taught(dataset: Dataset, teacher: Bundle, *, encoder_id: str) -> Dataset:
             for example, logits_TC in zip(dataset.train, outputs, strict=True)
         ),
     )
+
+
+def _check(teacher: Bundle, name: str, expected: object, found: object) -> None:
+    if expected != found:
+        raise ConfigError(
+            f"teacher {teacher.path}: {name}: expected {expected}, found {found}; "
+            f"take one that was trained on this dataset"
+        )

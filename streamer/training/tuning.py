@@ -80,7 +80,7 @@ def tune(
 
     Smoothing is one for all, chosen by the phases (by the actions where there are no phases).
     The rest is one choice for the phases, and one for each action. Phases go by the filter if that
-    is better than their thresholds.
+    is better than their thresholds, and always where there is a graph: thresholds know none.
 
     Args:
         examples: The validation part.
@@ -113,7 +113,9 @@ def tune(
         lookahead_frames=lookahead_frames,
     )
     rivals = [_filtered(thresholds, filter, enter, labels) for enter in ANNOUNCEMENTS]
-    best = max((thresholds, *rivals), key=lambda config: trial.score(config)[0])
+    if graph_PP is None:
+        rivals.insert(0, thresholds)
+    best = max(rivals, key=lambda config: trial.score(config)[0])
     return Tuning(decoder=best, curve=curve)
 
 

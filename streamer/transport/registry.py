@@ -128,11 +128,25 @@ class WantedModel(msgspec.Struct, frozen=True, kw_only=True):
     bundle: str
 
 
-class ModelRegistry:
-    """The models that have made states here, and the one that is wanted."""
+CONFIGURED = WantedModel(model_id="", bundle="")
+"""Wanted where each worker is to go back to the bundle of its settings."""
 
-    def __init__(self, client: redis.Redis, *, keys: Keys) -> None:
+
+class ModelRegistry:
+    """The models that have made states here, and the one that is wanted.
+
+    Args:
+        client: The connection.
+        keys: Of the install.
+        configured: What a worker's own settings say, which `CONFIGURED` stands for; None: the
+            reader is no worker.
+    """
+
+    def __init__(
+        self, client: redis.Redis, *, keys: Keys, configured: WantedModel | None = None
+    ) -> None:
         self._client = client
+        self._configured = configured
         self._key = keys.models
         self._wanted_key = keys.wanted_model
 
@@ -162,16 +176,24 @@ class ModelRegistry:
         return found
 
     def wanted(self) -> WantedModel | None:
-        """The model that is wanted, None if each worker is to run what its settings say."""
+        """The model that is wanted, None if nobody has said.
+
+        A worker then starts with the bundle of its settings, and goes on with what it runs.
+        """
         with redis_errors("read wanted model"):
             raw: Any = self._client.get(self._wanted_key)
         try:
-            return None if raw is None else msgspec.json.decode(raw, type=WantedModel)
+            wanted = None if raw is None else msgspec.json.decode(raw, type=WantedModel)
         except msgspec.MsgspecError:
             return None  # as good as none
+        return self._configured if wanted == CONFIGURED else wanted
 
     def want(self, model: WantedModel | None) -> None:
-        """Have all temporal workers run a model; None: what their settings say."""
+        """Have all temporal workers run a model.
+
+        Args:
+            model: Which. `CONFIGURED`: each its own. None: nobody has said.
+        """
         with redis_errors("write wanted model"):
             if model is None:
                 self._client.delete(self._wanted_key)

@@ -19,7 +19,7 @@ from streamer.models.bundle import Bundle
 from streamer.runtime.supervisor import child_environment
 from streamer.transport.connection import connect
 from streamer.transport.keys import Keys
-from streamer.transport.registry import ModelRegistry, WantedModel
+from streamer.transport.registry import CONFIGURED, ModelRegistry, WantedModel
 from tests.bundles import copy_bundle
 from tests.workers import Farm, get, replay, samples
 
@@ -121,6 +121,19 @@ def test_under_load_every_stream_changes_once_and_the_log_stays_the_fold(make_fa
     assert samples(temporal)[("streamer_state_resets_total", "model")] == len(STREAMS)
     stop(farm)
     assert_changes(farm, OLD, other)
+    assert_log_is_the_fold(farm, OLD, other)
+
+
+def test_what_was_asked_for_can_be_taken_back(make_farm, other):
+    farm = make_farm(num_partitions=1)
+    farm.start("temporal", "ingest", "encoder", **KEPT)
+    farm.wait_for(lambda: all_seen_by(farm, OLD, num=1))
+    want(farm, other)
+    farm.wait_for(lambda: all_seen_by(farm, other, num=1))
+    ModelRegistry(farm.client, keys=farm.keys).want(CONFIGURED)
+    farm.wait_for(lambda: all_seen_by(farm, OLD, num=1))
+    stop(farm)
+    assert_changes(farm, OLD, other, OLD)
     assert_log_is_the_fold(farm, OLD, other)
 
 

@@ -242,7 +242,9 @@ def test_confirmed_boundaries_are_those_of_the_smoothed_sequence(frames, lag):
         pts += step
         at = (seq, seq * 10**8, pts)
         state, _ = made.decode(state, np.array(logits, np.float32), at=at, step_seconds=step)
-        filtered, window_WP = alone.advance(filtered, state.smoothed_C[:3], at=at)
+        filtered, window_WP = alone.advance(
+            filtered, state.smoothed_C[:3], at=at, confirmed=path[-1] if path else None
+        )
         if seq >= lag:
             path.append(int(window_WP[0].argmax()))
     changes = [(t, label) for t, label in enumerate(path) if not t or path[t - 1] != label]
@@ -281,6 +283,64 @@ def test_a_transition_that_the_graph_forbids_is_never_confirmed():
     frames = [sure(0)] * 8 + [sure(1)] * 8 + [sure(0)] * 8 + [sure(2)] * 8
     _, decisions, _ = decode(made, made.initial(), frames)
     assert [d.label for d in decisions if d.status is Status.CONFIRMED] == [0, 1, 2]
+
+
+edges = st.lists(st.booleans(), min_size=12, max_size=12)
+scripted = st.lists(
+    st.tuples(
+        *[st.sampled_from([-6.0, 0.0, 6.0])] * 4,
+        st.sampled_from([0.0, 0.1, 0.1, 0.1, 0.7, 30.0, 1e4]),
+    ),
+    min_size=1,
+    max_size=40,
+)
+
+
+def graph_decoder(allowed, lag, *, seconds=0.2):
+    """Four phases that last about as long as two frames, with some of the 12 transitions."""
+    chain_PP = np.zeros((4, 4))
+    chain_PP[~np.eye(4, dtype=bool)] = allowed
+    chain_PP /= np.maximum(chain_PP.sum(axis=1, keepdims=True), 1)
+    config = filter_config(
+        lag,
+        initial_P=(0.25,) * 4,
+        transition_PP=tuple(map(tuple, chain_PP.tolist())),
+        mean_seconds_P=(seconds,) * 4,
+        stages_P=(2, 1, 2, 1),
+        prior_P=(0.25,) * 4,
+        evidence_weight=1.0,
+    )
+    made = decoder_config(
+        phase_filter=config, **dict.fromkeys(("enter_C", "exit_C"), (0.4,) * 4),
+        **dict.fromkeys(("min_on_seconds_C", "min_off_seconds_C"), (0.0,) * 4),
+    )  # fmt: skip
+    return Decoder(made, num_phases=4, num_actions=0, analysis_fps=FPS), chain_PP > 0
+
+
+def confirmed_labels(made, frames):
+    _, decisions, _ = decode(made, made.initial(), frames)
+    return [d.label for d in decisions if d.status is Status.CONFIRMED]
+
+
+# 0 → 1 → 2 alone; phase 1 is gone within a frame.
+@example(
+    [k in (0, 4) for k in range(12)],
+    [(6.0, -6.0, -6.0, -6.0, 0.1)] * 3 + [(-6.0, -6.0, 6.0, -6.0, 0.7)] * 4,
+    1,
+)
+@settings(max_examples=200, deadline=None)
+@given(edges, scripted, st.integers(0, 4))
+def test_confirmed_phases_never_take_a_transition_that_is_forbidden(allowed, frames, lag):
+    made, allowed_PP = graph_decoder(allowed, lag)
+    said = confirmed_labels(made, frames)
+    assert all(allowed_PP[before, after] for before, after in itertools.pairwise(said))
+    assert bool(said) == (len(frames) > lag)
+
+
+def test_a_way_through_a_phase_that_is_hardly_seen_is_found():
+    made, _ = graph_decoder([k in (0, 4, 8) for k in range(12)], 3, seconds=1.0)
+    frames = [(6.0, -6.0, -6.0, -6.0, 0.1)] * 10 + [(-6.0, -6.0, -6.0, 6.0, 0.1)] * 20
+    assert confirmed_labels(made, frames) == [0, 1, 2, 3]
 
 
 def test_a_state_that_is_not_this_decoders_is_told():

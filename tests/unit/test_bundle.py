@@ -148,10 +148,18 @@ def test_what_can_not_be_is_refused_in_one_line(folder, name, key, value, said):
     assert str(folder) in message
 
 
-@pytest.mark.parametrize("kind", ["not json", "no tensors"])
-def test_files_that_are_something_else_are_refused(folder, kind):
-    name = "decoder.json" if kind == "not json" else "model.safetensors"
-    (folder / name).write_bytes(b"{" if kind == "not json" else b"PK\x03\x04" + bytes(64))
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("decoder.json", b"{"),
+        ("metrics.json", b"[]"),
+        ("preprocess.json", b""),
+        ("model.safetensors", b"PK\x03\x04" + bytes(64)),
+        ("README.md", b"\x00\xff"),
+    ],
+)
+def test_files_that_are_something_else_are_refused(folder, name, data):
+    (folder / name).write_bytes(data)
     (folder / "manifest.json").write_bytes(make_manifest(folder))
     assert name in refused(folder)
 

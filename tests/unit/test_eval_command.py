@@ -137,7 +137,16 @@ def test_too_few_videos_have_no_parts(folder):
     path = folder / "two.csv"
     path.write_text("video,start,end,label\n0.mp4,0,1,idle\n1.mp4,0,1,idle\n")
     with pytest.raises(ConfigError, match=r"at least 3 sources .* found 2"):
-        run("--bundle", "workcell", "--videos", str(path), "--out", "out", "--split", "test")
+        run(
+            "--bundle",
+            "workcell",
+            "--videos",
+            str(path),
+            "--out",
+            str(folder / "out"),
+            "--split",
+            "test",
+        )
 
 
 def test_one_video_has_scores_and_no_intervals(folder):
@@ -153,7 +162,10 @@ def test_one_video_has_scores_and_no_intervals(folder):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (["0.mp4,0,1,dance,"], r"0\.mp4: expected phases of the bundle \(idle, .*, found 'dance'"),
+        (
+            ["0.mp4,0,1,dance,"],
+            r"line 2: 0\.mp4: expected phases of the bundle \(idle, .*, found 'dance'",
+        ),
         (["0.mp4,0,1,idle,action"], r"expected actions of the bundle \(carrying, .*found 'idle'"),
         (["gone.mp4,0,1,idle,"], r"line 2: .*gone\.mp4: expected a video file, found none"),
         (["labels.csv,0,1,idle,"], r"line 2: .*labels\.csv: can't read the video"),

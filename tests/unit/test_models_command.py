@@ -200,6 +200,20 @@ def test_use_writes_the_wish_with_a_path_that_is_right_everywhere(
     assert registry.wanted() == WantedModel(model_id=OLD.model_id, bundle="workcell")
 
 
+def test_unuse_sends_each_worker_back_to_its_own(valkey, registry, other):
+    own = WantedModel(model_id="sha256:own", bundle="own")
+    worker = ModelRegistry(registry._client, keys=Keys(), configured=own)
+    assert worker.wanted() is None
+    assert "no bundle was asked for" in command("unuse", "--redis", valkey.url).stdout
+    assert worker.wanted() == own
+    command("use", other.path, "--redis", valkey.url)
+    assert worker.wanted().model_id == other.model_id
+    done = command("unuse", "--redis", valkey.url)
+    assert f"{other.model_id} is wanted no more" in done.stdout
+    assert (registry.wanted(), worker.wanted()) == (None, own)
+    assert "yes" not in command("list", "--redis", valkey.url).stdout
+
+
 def test_use_refuses_a_bundle_for_another_encoder_and_names_both(valkey, registry, tmp_path):
     registry.put(OLD.model_id, entry())
     run_streams(registry, OLD.model_id)

@@ -91,11 +91,15 @@ def test_a_graph_forbids_though_it_was_seen():
     assert chain.transition_PP == ((0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (0.0, 0.0, 0.0))
 
 
+IN_TURN = np.array([[0, 1, 0], [0, 0, 1], [1, 0, 0]], bool)
+
+
+@pytest.mark.parametrize("graph_PP", [None, IN_TURN])
 @pytest.mark.parametrize("lag", [0, 1, 4])
-def test_labels_at_a_lag_are_what_the_decoder_confirms(lag):
+def test_labels_at_a_lag_are_what_the_decoder_confirms(lag, graph_PP):
     example = in_turn(1)
     logits = noisy(example, 1, wrong=0.5)
-    chain = fit_chain([in_turn(2)], num_phases=3)
+    chain = fit_chain([in_turn(2)], num_phases=3, graph_PP=graph_PP)
     made = msgspec.structs.replace(
         plain(),
         phase_filter=msgspec.structs.replace(chain, lag_frames=4, smoothing_seconds=0.1),

@@ -115,8 +115,8 @@ def test_training_learns_what_there_is_to_learn(bundle):
     assert test["phases"]["onset_error_median_seconds"] <= 0.1
     assert test["actions"]["by_label"]["lamp"] > 0.8
     parts = {"test", "test_rendered", "test_compressed"}
-    assert set(bundle.metrics) == {"origin", "validation", *parts}
-    for picture in ("learning_curve.png", "ribbons.png", "delay_f1.png"):
+    assert set(bundle.metrics) == {"origin", "seed", "validation", *parts}
+    for picture in ("learning_curve.png", "ribbons.png", "delay_f1.png", "confusion.png"):
         assert (bundle.path.parent / picture).read_bytes().startswith(b"\x89PNG")
 
 

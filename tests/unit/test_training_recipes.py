@@ -270,6 +270,11 @@ def test_a_recipe_says_what_is_wrong_with_it(changes, message):
         Recipe(**changes)
 
 
+def test_a_device_that_is_not_there_is_refused(dataset):
+    with pytest.raises(ConfigError, match=r"what this machine has \(cpu.*\), found cuda:99"):
+        trained(dataset, device="cuda:99")
+
+
 def test_a_recipe_is_made_from_text():
     recipe = make_recipe({"seed": "3"}, ["method=window", "learning_rate=1e-2", "seed = 4"])
     assert (recipe.method, recipe.learning_rate, recipe.seed) == ("window", 0.01, 4)
@@ -281,9 +286,24 @@ def test_a_recipe_is_made_from_text():
     [
         ("method", "expected NAME=VALUE, found 'method'"),
         ("metod=window", "found 'metod'"),
-        ("method=widow", "Invalid enum value 'widow'"),
-        ("learning_rate=fast", "Expected `float`"),
+        ("method=widow", "method: expected tbptt or window, found 'widow'"),
+        ("learning_rate=fast", "learning_rate: expected a number, found 'fast'"),
+        ("num_lanes=many", "num_lanes: expected a whole number, found 'many'"),
+        ("mixed_precision=perhaps", "mixed_precision: expected true or false, found 'perhaps'"),
         ("num_lanes=0", "num_lanes: expected at least 1"),
+        ("num_threads=0", "num_threads: expected at least 1"),
+        ("learning_rate=-1", "learning_rate: expected a number above 0, found -1"),
+        ("learning_rate=nan", "learning_rate: expected a number above 0, found nan"),
+        ("clip_norm=0", "clip_norm: expected a number above 0"),
+        ("distillation_temperature=0", "distillation_temperature: expected a number above 0"),
+        ("noise=-1", "noise: expected a number of 0 or more"),
+        ("shift=inf", "shift: expected a number of 0 or more, found inf"),
+        ("warmup_updates=-3", "warmup_updates: expected a number of 0 or more"),
+        ("seed=-1", "seed: expected a number of 0 or more"),
+        ("seed=9223372036854775808", "seed: expected at most"),
+        ("dropout=1", "dropout: expected 0 or more, and below 1"),
+        ("distillation=2", "distillation: expected 0 to 1"),
+        ("device=toaster", "device: expected cpu, cuda or cuda:N, found 'toaster'"),
     ],
 )
 def test_text_that_is_no_recipe_is_refused(assignment, message):

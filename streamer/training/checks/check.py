@@ -14,9 +14,10 @@ from streamer.training.checks.splits import check_splits, check_training
 from streamer.training.recording import group_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
+    from streamer.training.annotations.table import Table
     from streamer.training.dataset import Progress
     from streamer.training.recording import Recording
 
@@ -41,7 +42,57 @@ def check_dataset(
         ConfigError: The table can't be read at all.
     """
     table = scan_table(path)
+    return _check(
+        table,
+        group_rows(table.rows),
+        known_labels=known_labels,
+        for_training=for_training,
+        progress=progress,
+    )
+
+
+def read_checked(
+    path: Path,
+    progress: Callable[[Progress], None],
+    *,
+    for_training: bool = True,
+    warn: Callable[[Finding], None] = lambda finding: None,
+) -> list[Recording]:
+    """The recordings of a table without errors.
+
+    Args:
+        path: The table of labels.
+        progress: Is told of each video that is looked at.
+        for_training: See `check_dataset`.
+        warn: Is told each finding that stops nothing, also if another one does.
+
+    Raises:
+        ConfigError: A finding stops it; the first is named with its file and row.
+    """
+    table = scan_table(path)
     recordings = group_rows(table.rows)
+    findings = _check(
+        table, recordings, known_labels=None, for_training=for_training, progress=progress
+    )
+    for finding in findings:
+        if finding.severity is Severity.WARNING:
+            warn(finding)
+    errors = [finding for finding in findings if finding.severity is Severity.ERROR]
+    if errors:
+        more = len(errors) - 1
+        rest = f" ({more} more: streamer dataset check {path})" if more else ""
+        raise ConfigError(f"{errors[0]}{rest}")
+    return recordings
+
+
+def _check(
+    table: Table,
+    recordings: Sequence[Recording],
+    *,
+    known_labels: Collection[str] | None,
+    for_training: bool,
+    progress: Callable[[Progress], None],
+) -> list[Finding]:
     findings = [
         *check_rows(table, known_labels),
         *check_splits(table, recordings),
@@ -49,23 +100,6 @@ def check_dataset(
         *check_media(table, recordings, progress),
     ]
     return sorted(findings, key=lambda finding: finding.severity is Severity.WARNING)
-
-
-def read_checked(
-    path: Path, progress: Callable[[Progress], None], *, for_training: bool = True
-) -> list[Recording]:
-    """The recordings of a table without errors. Arguments: see `check_dataset`.
-
-    Raises:
-        ConfigError: A finding stops it; the first is named with its file and row.
-    """
-    findings = check_dataset(path, for_training=for_training, progress=progress)
-    errors = [finding for finding in findings if finding.severity is Severity.ERROR]
-    if errors:
-        more = len(errors) - 1
-        rest = f" ({more} more: streamer dataset check {path})" if more else ""
-        raise ConfigError(f"{errors[0]}{rest}")
-    return group_rows(scan_table(path).rows)
 
 
 def read_known_labels(path: Path) -> list[str]:

@@ -24,17 +24,37 @@ _MANY = 14
 
 
 def plot_confusion(
-    path: Path, confusion_CC: np.ndarray, labels: Sequence[str], *, unit: str = "frames"
+    path: Path,
+    confusion_CC: np.ndarray,
+    labels: Sequence[str],
+    *,
+    said: str = "said at once",
+    unit: str = "frames",
 ) -> None:
-    """Part of each true class's frames, or clips (row), taken for each class (column), as a PNG."""
+    """Part of each true class's frames, or clips (row), taken for each class (column), as a PNG.
+
+    Args:
+        path: The file.
+        confusion_CC: Counts. One more column counts those that were taken for none; it is drawn if
+            there are any.
+        labels: The classes.
+        said: What the columns are.
+        unit: What is counted.
+    """
+    columns = list(labels)
+    if confusion_CC.shape[1] > len(labels):
+        if confusion_CC[:, -1].any():
+            columns.append("(none)")
+        else:
+            confusion_CC = confusion_CC[:, :-1]
     totals_C1 = np.maximum(confusion_CC.sum(axis=1, keepdims=True), 1)
     parts_CC = confusion_CC / totals_C1
     size = 2.5 + 0.55 * len(labels)
-    figure = Figure(figsize=(size + 1, size), layout="constrained")
+    figure = Figure(figsize=(size + 1.6, size), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     image = axes.imshow(parts_CC, vmin=0, vmax=1, cmap="Blues")
-    axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
+    axes.set_xticks(range(len(columns)), columns, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(
         range(len(labels)),
         [
@@ -42,7 +62,11 @@ def plot_confusion(
             for label, total in zip(labels, confusion_CC.sum(axis=1), strict=True)
         ],
     )
-    axes.set(xlabel="said", ylabel=f"truth ({unit})")
+    axes.set(xlabel=said, ylabel=f"truth ({unit})")
+    axes.set_xticks(np.arange(len(columns) - 1) + 0.5, minor=True)
+    axes.set_yticks(np.arange(len(labels) - 1) + 0.5, minor=True)
+    axes.grid(which="minor", color="0.85")
+    axes.tick_params(which="minor", length=0)
     if len(labels) <= _MANY:
         for row, column in np.argwhere(confusion_CC > 0):
             part = parts_CC[row, column]

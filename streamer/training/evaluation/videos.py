@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from streamer.core.errors import ConfigError, SourceError
+from streamer.core.errors import ConfigError
 from streamer.training.annotations import Kind, Labels
 from streamer.training.checks.check import read_checked
-from streamer.training.dataset import make_examples
 from streamer.training.splitting import deal
-from streamer.training.video import VideoClip
+from streamer.training.video_dataset import read_examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,7 +37,7 @@ def load_videos(
         path: The table of labels, see `streamer.training.annotations.table`.
         labels: Of the bundle.
         split: Which part, as `streamer fit` deals them out; None: all.
-        seed: That `streamer fit` was given: it decides which videos are in which part.
+        seed: The split seed that `streamer fit` was given.
         maker: Makes or reads the features.
         clock: For the sources.
         progress: Is told how far it is.
@@ -49,11 +48,9 @@ def load_videos(
     """
     recordings = read_checked(path, progress, for_training=False)
     _check_labels(path, recordings, labels)
-    clips = [VideoClip(recording.path, recording.notes) for recording in recordings]
-    try:
-        examples = make_examples(clips, labels=labels, maker=maker, clock=clock, progress=progress)
-    except SourceError as error:
-        raise ConfigError(f"{path}: a video can't be read: {error}") from error
+    examples = read_examples(
+        path, recordings, labels=labels, maker=maker, clock=clock, progress=progress
+    )
     if split is None:
         return examples
     try:
@@ -67,9 +64,10 @@ def load_videos(
 def _check_labels(path: Path, recordings: Sequence[Recording], labels: Labels) -> None:
     known = {Kind.PHASE: labels.phases, Kind.ACTION: labels.actions}
     for recording in recordings:
-        for note in recording.notes:
+        for row in recording.rows:
+            note = row.annotation
             if note.label not in known[note.kind]:
                 raise ConfigError(
-                    f"{path}: {recording.path.name}: expected {note.kind}s of the bundle "
-                    f"({', '.join(known[note.kind]) or 'it has none'}), found {note.label!r}"
+                    f"{path}, line {row.line}: {recording.path.name}: expected {note.kind}s of the "
+                    f"bundle ({', '.join(known[note.kind]) or 'it has none'}), found {note.label!r}"
                 )
