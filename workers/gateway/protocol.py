@@ -17,10 +17,15 @@ REQUEST_SECONDS = 10.0
 """Longest time for a request's head to arrive: else silent connections would pile up."""
 
 
+LINGER_SECONDS = 1.0
+"""How long a client that was refused may go on sending: closed at once, it may miss the answer."""
+
+
 class GatewayProtocol(H11Protocol):
     """One connection. Used by the event loop."""
 
     _deadline: asyncio.TimerHandle | None = None
+    _refused: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A request is due."""
@@ -30,10 +35,14 @@ class GatewayProtocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """No request will come."""
         self._stop_expecting()
+        if self._refused is not None:
+            self._refused.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """A part of a request: the rest is due, if it is not there yet."""
+        if self._refused is not None:
+            return  # what was on its way
         if not self._is_serving():
             self._expect_request()
         super().data_received(data)
@@ -62,7 +71,20 @@ class GatewayProtocol(H11Protocol):
             # What answers the request whose body this was would be the second answer.
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        self.transport.close()
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Close, but not over unread bytes: the kernel would reset the connection (RFC 9112, 9.6).
+
+        There is no half of a TLS connection to close.
+        """
+        if self.transport.is_closing() or not self.transport.can_write_eof():
+            self.transport.close()
+            return
+        self._stop_expecting()
+        self.transport.write_eof()
+        self.transport.resume_reading()
+        self._refused = self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
     def _is_serving(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
