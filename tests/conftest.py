@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import signal
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +16,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["cluster", "numbered_clip", "start_rtsp_server", "valkey"]
+
+# The commands that tests start inherit what SIGINT does, and a shell without a terminal starts
+# its background jobs, perhaps these tests, with SIGINT ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def runs_apart(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where runs have their folders, and no other run of this user is in sight.
+
+    A short path, whatever the folder for the tests' files: a socket's has at most 107 bytes.
+    """
+    with tempfile.TemporaryDirectory(prefix="streamer-test-", dir="/tmp") as folder:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+        yield Path(folder)
 
 
 @pytest.fixture

@@ -551,8 +551,8 @@ def test_the_command_with_bad_arguments(plant, server, arguments, said):
     assert said in str(error)
 
 
-def test_the_command_without_a_pipeline(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+@pytest.mark.usefixtures("runs_apart")
+def test_the_command_without_a_pipeline():
     with EmbeddedValkey() as empty:
         assert "found none at all" in str(command().exception)
         assert empty.running
