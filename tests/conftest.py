@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import signal
 import tempfile
 from pathlib import Path
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["cluster", "numbered_clip", "start_rtsp_server", "valkey"]
+
+# The models of tests are too small for threads, which wait for one another on a busy host. Read by
+# torch when it is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # The commands that tests start inherit what SIGINT does, and a shell without a terminal starts
 # its background jobs, perhaps these tests, with SIGINT ignored.

@@ -10,6 +10,8 @@ from streamer.core.event import PhaseData, StatusData
 from streamer.core.feature import StreamStatus
 from tests.truth import onset_errors
 
+pytestmark = pytest.mark.alone
+
 WATCHED_SECONDS = 24
 
 

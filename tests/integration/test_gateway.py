@@ -272,6 +272,7 @@ def test_an_idle_stream_has_heartbeats(shared_valkey, client):
         service.close()
 
 
+@pytest.mark.alone
 def test_a_stop_ends_clients_and_is_quick(gateway, ready):
     with listening(f"http://127.0.0.1:{ready.port}") as messages:
         assert until_live(messages) == []
@@ -285,6 +286,7 @@ def test_a_stop_ends_clients_and_is_quick(gateway, ready):
     assert json.loads(said.splitlines()[-1])["event"] == "stopped"
 
 
+@pytest.mark.alone
 def test_a_stop_does_not_wait_for_a_client_that_does_not_read(gateway, ready, own_client):
     stuck = socket.socket()
     stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
