@@ -19,10 +19,18 @@ help: ## Show this
 demo: $(VENV)/.serve ## Watch synthetic cameras: everything missing is set up first
 	$(BIN)/streamer demo $(DEMO)
 
+# Tests wait for processes of their own more than they compute: one more than there are cores.
+JOBS ?= $(shell expr $$(nproc) + 1)
+
 .PHONY: test
-test: $(VENV)/.dev test-packages ## Check the code and run all tests
+test: $(VENV)/.dev test-packages ## Check the code and run all tests, or some: PYTEST='tests/unit -k fold'
 	$(MAKE) --no-print-directory lint type
+ifdef PYTEST
 	$(BIN)/python -m pytest $(PYTEST)
+else
+	$(BIN)/python -m pytest -m 'not alone' --numprocesses $(JOBS) --dist worksteal
+	$(BIN)/python -m pytest -m alone
+endif
 
 .PHONY: lint
 lint: $(VENV)/.dev ## Lint, formatting, import layers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 import time
@@ -14,7 +15,10 @@ if TYPE_CHECKING:
 
 START_SECONDS = 20.0
 
-_PORTS = range(10_000, 22_000)  # these and the bus ports lie below the ephemeral ones
+# These and the bus ports lie below the ephemeral ones. Each process of a parallel run has a share.
+_NUM_SHARES = 12
+_SHARE = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _NUM_SHARES
+_PORTS = range(10_000 + _SHARE, 22_000, _NUM_SHARES)
 _BUS_OFFSET = 10_000
 
 

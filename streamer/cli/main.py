@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 failed, 2 asked wrongly, 130 interrupted."""
+    # A shell without a terminal starts its background jobs with SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         _run()
     except KeyboardInterrupt:

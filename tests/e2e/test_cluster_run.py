@@ -13,6 +13,8 @@ from streamer.transport.connection import connect
 from streamer.transport.keys import Keys
 from streamer.transport.registry import read_install
 
+pytestmark = pytest.mark.alone
+
 NUM_STREAMS = 3
 
 

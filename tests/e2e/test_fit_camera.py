@@ -11,7 +11,7 @@ from streamer.core.errors import ConfigError, SourceError
 from streamer.core.event import EventType
 from streamer.models.bundle import Bundle
 
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.alone]
 SCENE = "synthetic:workcell?seed=3&fps=1&width=64&height=48&realtime=false"
 
 

@@ -21,6 +21,8 @@ from streamer.core.ledger import Ledger
 from streamer.sources.recording import record
 from tests.e2e.conftest import left_behind
 
+pytestmark = pytest.mark.alone
+
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
@@ -82,25 +84,24 @@ def test_ids_are_unique(file_run):
     assert len(set(ids)) == len(ids)
 
 
-def test_the_in_process_pipeline_says_the_same(file_run, workcell_clip):
-    from streamer.core.event import decode_event
-
+@pytest.fixture(scope="module")
+def in_process_run(workcell_clip):
     path, _ = workcell_clip
     with Pipeline(str(path)) as pipeline:
-        events = list(pipeline)
-    live = [decode_event(line) for line in file_run]
-    assert said(events) == said(live)
+        return list(pipeline)
 
 
-def test_the_in_process_pipeline_is_deterministic(workcell_clip):
+def test_the_in_process_pipeline_says_the_same(file_run, in_process_run):
+    assert said(in_process_run) == said([decode_event(line) for line in file_run])
+
+
+def test_the_in_process_pipeline_is_deterministic(in_process_run, workcell_clip):
     path, _ = workcell_clip
-    assert said(list(Pipeline(str(path)))) == said(list(Pipeline(str(path))))
+    assert said(list(Pipeline(str(path)))) == said(in_process_run)
 
 
 def test_the_events_are_right(file_run, workcell_clip):
     """Phase onsets against the ground truth of the scene."""
-    from streamer.core.event import decode_event
-
     _, truth = workcell_clip
     from tests.truth import onset_errors
 

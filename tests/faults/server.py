@@ -6,7 +6,6 @@ import ctypes
 import resource
 import shutil
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -17,6 +16,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tests.faults import aof
+from tests.loopback import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -281,13 +281,6 @@ class FaultyServer:
                     return False
 
             _until(ready, START_SECONDS)
-
-
-def free_port() -> int:
-    """A port nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def _until(condition: Callable[[], bool], seconds: float) -> None:

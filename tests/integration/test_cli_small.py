@@ -32,10 +32,7 @@ EVENTS = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def runs_apart(monkeypatch, tmp_path):
-    """No other run of this user is in sight."""
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+pytestmark = pytest.mark.usefixtures("runs_apart")
 
 
 @pytest.fixture
@@ -114,18 +111,25 @@ def test_tail_with_bad_arguments(arguments, said):
     assert "secret" not in str(error)
 
 
-def start_tail(*arguments: str) -> subprocess.Popen[str]:
-    program = "from streamer.cli.events import events_app; events_app()"
+TAIL = (sys.executable, "-m", "streamer.cli.main", "events", "tail")
+
+
+def start_tail(*arguments: str, shell: tuple[str, ...] = ()) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", program, "tail", *arguments],
+        [*shell, *TAIL, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
 
 
-def test_tail_follows_until_it_is_interrupted(valkey, client):
-    with start_tail("--json", "--since", "0") as process:
+# As a shell without a terminal starts what stands before an `&`.
+IN_THE_BACKGROUND = ("sh", "-c", 'trap "" INT; exec "$@"', "sh")
+
+
+@pytest.mark.parametrize("shell", [(), IN_THE_BACKGROUND], ids=["at a terminal", "background"])
+def test_tail_follows_until_it_is_interrupted(valkey, client, shell):
+    with start_tail("--json", "--since", "0", shell=shell) as process:
         got = [decode_event(process.stdout.readline()) for _ in EVENTS]
         append(client, [make_event(2)])
         got.append(decode_event(process.stdout.readline()))

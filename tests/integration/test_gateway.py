@@ -73,8 +73,13 @@ def client(shared_valkey):
 def url(client, shared_ready):
     """The shared gateway, when it has noticed that the log is another one."""
     url = f"http://127.0.0.1:{shared_ready.port}"
-    wait_for(lambda: httpx.get(f"{url}/v1/health", headers=HEADERS).json()["cursor"] == "0-0")
+    wait_for(lambda: cursor(url) == "0-0")
     return url
+
+
+def cursor(url: str) -> str:
+    """How far the gateway has read the log."""
+    return httpx.get(f"{url}/v1/health", headers=HEADERS).json()["cursor"]
 
 
 @pytest.fixture
@@ -272,6 +277,7 @@ def test_an_idle_stream_has_heartbeats(shared_valkey, client):
         service.close()
 
 
+@pytest.mark.alone
 def test_a_stop_ends_clients_and_is_quick(gateway, ready):
     with listening(f"http://127.0.0.1:{ready.port}") as messages:
         assert until_live(messages) == []
@@ -285,6 +291,7 @@ def test_a_stop_ends_clients_and_is_quick(gateway, ready):
     assert json.loads(said.splitlines()[-1])["event"] == "stopped"
 
 
+@pytest.mark.alone
 def test_a_stop_does_not_wait_for_a_client_that_does_not_read(gateway, ready, own_client):
     stuck = socket.socket()
     stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -419,8 +426,9 @@ class TestSubscribe:
         with subscribe(address, since="0", follow=False) as subscription:
             assert list(subscription) == events
 
-    def test_now(self, address, client):
+    def test_now(self, address, client, url):
         append(client, [make_event(0)])
+        wait_for(lambda: cursor(url) == log(client)[0][0])  # the gateway has read it
         writer = threading.Thread(target=self.write_until_heard, args=(client,))
         with subscribe(address) as subscription:
             writer.start()

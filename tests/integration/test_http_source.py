@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.alone  # frames are to come at the camera's pace
+
 PREPROCESS = Preprocess(width=96, height=64)
 CLOCK = SystemClock()
 

@@ -13,7 +13,6 @@ import pytest
 from streamer.client import HoleReason, subscribe
 from streamer.client.continuity import Continuity
 from streamer.transport.connection import connect
-from streamer.transport.embedded import EmbeddedValkey
 from streamer.transport.keys import Keys
 from streamer.transport.registry import agree
 from tests.eventlog import append, fields_of, make_event
@@ -26,12 +25,6 @@ PATIENCE_SECONDS = 15.0
 NUM = 30
 STREAMS = ("a", "b", "c")
 STEP_MS = 10
-
-
-@pytest.fixture(scope="module")
-def server():
-    with EmbeddedValkey() as server:
-        yield server
 
 
 @pytest.fixture

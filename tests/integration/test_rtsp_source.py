@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     Start = Callable[..., RtspServer]
 
+pytestmark = pytest.mark.alone  # frames are to come at the camera's pace
+
 PREPROCESS = Preprocess(width=96, height=64)
 CLOCK = SystemClock()
 

@@ -14,9 +14,7 @@ import pytest
 from streamer.core.clock import Mark
 from streamer.core.errors import ConfigError
 from streamer.core.event import EventType, Status, decode_event, encode_event
-from streamer.core.preprocess import Preprocess
 from streamer.core.state import Checkpoint
-from streamer.models.encoders.encoder import BatchPolicy
 from streamer.models.temporal.registry import open_temporal_model
 from streamer.models.temporal.torch import load_network
 from streamer.stages.reset import change_model
@@ -40,6 +38,7 @@ from tests.cycles import (
     normal_cycles,
     roc_auc,
 )
+from tests.encoders import DrawnEncoder
 from tests.models import LeakyModel
 from tests.models import bundle as leaky_bundle
 from tests.samples import START_NS, chunk
@@ -50,28 +49,12 @@ if TYPE_CHECKING:
 TAKEN = Mark("test", 10**12)
 
 
-class CycleEncoder:
-    """Stands for the encoder whose features `tests.cycles` draws."""
-
-    name = "test"
-    encoder_id = "sha256:encoder"
-    feature_dim = FEATURE_DIM
-    preprocess = Preprocess(width=8, height=8)
-    batch_policy = BatchPolicy(max_size=4, max_wait_seconds=0.0)
-
-    def encode(self, images_NHWC):
-        return np.zeros((len(images_NHWC), FEATURE_DIM), np.float16)
-
-    def close(self):
-        pass
-
-
 def track(features_TD) -> FeatureTrack:
     return FeatureTrack(features_TD, np.arange(len(features_TD)) / FPS)
 
 
 def train(out, recording, *, updates, rate=1.0) -> Bundle:
-    encoder = CycleEncoder()
+    encoder = DrawnEncoder(FEATURE_DIM)
     recipe = Recipe(
         num_lanes=16,
         num_steps=32,

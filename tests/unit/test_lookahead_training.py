@@ -25,8 +25,9 @@ from streamer.training.evaluation.run import Policy, measure_bundle
 from streamer.training.evaluation.serving import Watcher
 from streamer.training.fit import predict
 from streamer.training.quantise import quantise
+from tests.encoders import DrawnEncoder
 from tests.networks import make_bundle, make_config, make_network
-from tests.unit.test_training_fit import FPS, LABELS, FeatureEncoder, make_example, train
+from tests.unit.test_training_fit import FEATURE_DIM, FPS, LABELS, make_example, train
 
 AHEAD = 3
 
@@ -132,7 +133,7 @@ def test_a_recipe_without_frames_ahead_is_refused(dataset, tmp_path, shape, reci
     from streamer.training.recipe import Recipe
     from streamer.training.run import Shape, make_config, train_bundle
 
-    encoder = FeatureEncoder()
+    encoder = DrawnEncoder(FEATURE_DIM)
     kind = Shape(directions=2, **shape)
     config = make_config(dataset, kind, name="drawn", encoder=encoder, analysis_fps=FPS)
     with pytest.raises(ConfigError, match=expected):
@@ -175,7 +176,7 @@ def test_a_watch_for_anomalies_has_one_direction(tmp_path):
 @pytest.mark.parametrize("lookahead", [0, 3])
 def test_the_command_trains_both_ways(dataset, tmp_path, monkeypatch, lookahead):
     monkeypatch.setattr(
-        "streamer.models.encoders.registry.open_encoder", lambda *_: FeatureEncoder()
+        "streamer.models.encoders.registry.open_encoder", lambda *_: DrawnEncoder(FEATURE_DIM)
     )
     monkeypatch.setattr(
         "streamer.training.synthetic_dataset.synthetic_dataset", lambda *_, **__: dataset

@@ -11,10 +11,8 @@ from typer.testing import CliRunner
 from streamer.cli.fit import Cell
 from streamer.cli.fit import fit as fit_command
 from streamer.core.errors import ConfigError
-from streamer.core.preprocess import Preprocess
 from streamer.models.bundle import Bundle, DecoderConfig, GapConfig, ModelConfig
 from streamer.models.config import Architecture
-from streamer.models.encoders.encoder import BatchPolicy
 from streamer.models.temporal.registry import open_temporal_model
 from streamer.stages.drift import DriftReference
 from streamer.training.annotations import Labels
@@ -25,26 +23,11 @@ from streamer.training.lanes import Lanes
 from streamer.training.recipe import Recipe
 from streamer.training.run import Shape, make_config, train_bundle
 from streamer.training.tuning import fit_temperatures, tune
+from tests.encoders import DrawnEncoder
 
 LABELS = Labels(("wait", "work", "pack"), ("lamp",))
 FEATURE_DIM = 12
 FPS = 10.0
-
-
-class FeatureEncoder:
-    """Stands for the encoder whose features `make_example` draws."""
-
-    name = "test"
-    encoder_id = "sha256:test"
-    feature_dim = FEATURE_DIM
-    preprocess = Preprocess(width=8, height=8)
-    batch_policy = BatchPolicy(max_size=4, max_wait_seconds=0.0)
-
-    def encode(self, images_NHWC):
-        return np.zeros((len(images_NHWC), FEATURE_DIM), np.float16)
-
-    def close(self):
-        pass
 
 
 def make_example(seed: int, steps: int = 200) -> Example:
@@ -92,7 +75,7 @@ def train(out, dataset, *, seed: int = 1, updates: int = 100, **kind):
         seed=seed,
     )
     shape = Shape(projection_dim=8, hidden_dim=16, num_layers=2, **kind)
-    encoder = FeatureEncoder()
+    encoder = DrawnEncoder(FEATURE_DIM)
     config = make_config(dataset, shape, name="drawn", encoder=encoder, analysis_fps=FPS)
     return train_bundle(
         out, dataset, config=config, encoder=encoder, recipe=recipe, progress=lambda check: None
@@ -267,7 +250,7 @@ def test_the_configuration_of_a_run_is_that_of_its_parts(bundle):
         actions=LABELS.actions,
         analysis_fps=FPS,
         encoder="test",
-        encoder_id="sha256:test",
+        encoder_id=DrawnEncoder.encoder_id,
         gap=GapConfig(hold_seconds=1.0),
     )
 
@@ -316,7 +299,7 @@ def test_the_command_trains_the_cell_it_is_told(dataset, tmp_path, monkeypatch):
     app = typer.Typer()
     app.command()(fit_command)
     monkeypatch.setattr(
-        "streamer.models.encoders.registry.open_encoder", lambda *_: FeatureEncoder()
+        "streamer.models.encoders.registry.open_encoder", lambda *_: DrawnEncoder(FEATURE_DIM)
     )
     monkeypatch.setattr(
         "streamer.training.synthetic_dataset.synthetic_dataset", lambda *_, **__: small

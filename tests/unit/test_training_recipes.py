@@ -27,7 +27,8 @@ from streamer.training.losses import (
 from streamer.training.recipe import Recipe, make_recipe
 from streamer.training.run import Shape, make_config, train_bundle
 from streamer.training.teacher import taught
-from tests.unit.test_training_fit import FPS, LABELS, FeatureEncoder, make_example
+from tests.encoders import DrawnEncoder
+from tests.unit.test_training_fit import FEATURE_DIM, FPS, LABELS, make_example
 
 P = len(LABELS.phases)
 SMALL = {
@@ -54,7 +55,7 @@ def dataset() -> Dataset:
 def network(dataset, *, seed=0, **shape):
     torch.manual_seed(seed)
     size = Shape(projection_dim=8, hidden_dim=12, **shape)
-    encoder = FeatureEncoder()
+    encoder = DrawnEncoder(FEATURE_DIM)
     return RecurrentNetwork(
         make_config(dataset, size, name="drawn", encoder=encoder, analysis_fps=FPS)
     )
@@ -224,7 +225,7 @@ def test_distillation_is_least_where_the_teacher_is():
 
 def test_a_teacher_alone_can_teach(dataset, tmp_path):
     """The labels of the pupil's data are wrong; the teacher knows better."""
-    encoder, shape = FeatureEncoder(), Shape(projection_dim=8, hidden_dim=12)
+    encoder, shape = DrawnEncoder(FEATURE_DIM), Shape(projection_dim=8, hidden_dim=12)
     config = make_config(dataset, shape, name="drawn", encoder=encoder, analysis_fps=FPS)
     recipe = Recipe(**(SMALL | {"max_updates": 120, "check_every": 40}))
 
