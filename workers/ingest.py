@@ -14,10 +14,12 @@ import msgspec
 import structlog
 
 from streamer.core.errors import TransportError
+from streamer.core.feature import StreamStatus
 from streamer.models.bundle import Bundle
 from streamer.runtime.camera import Camera
 from streamer.runtime.clock import SystemClock
 from streamer.runtime.shares import Shares
+from streamer.runtime.wanted import WantedStreams
 from streamer.sources.grammar import SourceSpec, open_source
 from streamer.stages.ingest import IngestStage
 from streamer.telemetry.observer import (
@@ -33,20 +35,17 @@ from streamer.transport.keys import Keys
 from streamer.transport.lease import RedisRoster, watch_leases
 from streamer.transport.pixels import InlinePixels, SharedMemoryPixels
 from streamer.transport.redis import RedisStreamLog
-from streamer.transport.registry import StreamEntry, StreamRegistry, agree
+from streamer.transport.registry import StreamRegistry, agree
 from streamer.transport.shm import sweep
 from workers.main import main
+from workers.pictures import Pictures
 
 if TYPE_CHECKING:
     from streamer.core.config import Settings
     from streamer.telemetry.observer import Observer
 
-RECONCILE_SECONDS = 1.0
+RECONCILE_SECONDS = 0.5
 """How often the desired sources are compared with the running ones."""
-
-
-REMEMBER_SECONDS = 60.0
-"""For so long a worker remembers what is over: longer than Redis' writes may be lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,6 @@ class IngestService:
     """Shares the desired sources with others of its kind, and runs its own."""
 
     port = None
-    remark = ""
 
     def __init__(self, settings: Settings, observer: Observer) -> None:
         self._settings = settings
@@ -72,16 +70,19 @@ class IngestService:
         self._places: dict[str, tuple[int, int]] = {}
         self._keys = Keys(settings.redis.partitions)
         self._bundle = Bundle.load(settings.bundle)
-        self._desired: dict[str, bytes] = {}
-        self._removed: dict[str, StreamEntry] = {}
+        self._pictures = Pictures(
+            settings, observer, keys=self._keys, preprocess=self._bundle.preprocess
+        )
         self._said: set[str] = set()
         self._over: set[str] = set()
-        self._entries: dict[str, StreamEntry] = {}
-        self._done: dict[str, tuple[float, StreamEntry]] = {}
-        self._done_in_doubt = False
         self._watched: dict[str, _Watched] = {}
         self._unusable: dict[str, bytes] = {}
         self._reconciled_at = -RECONCILE_SECONDS
+
+    @property
+    def remark(self) -> str:
+        """What is not as it should be."""
+        return self._pictures.remark
 
     def start(self) -> None:
         """Connect; clean up after a crashed predecessor; start the cameras."""
@@ -94,6 +95,7 @@ class IngestService:
         self._camera_client = connect(self._settings.redis.url)
         agree(self._client, keys=self._keys)
         self._registry = StreamRegistry(self._client, keys=self._keys)
+        self._wanted = WantedStreams(self._registry, self._observer)
         self._log, self._openings_log = (
             RedisStreamLog(
                 client,
@@ -121,6 +123,7 @@ class IngestService:
             member=self._member,
             ttl_seconds=ingest.lease_seconds,
         )
+        self._pictures.start()
         self._reconcile()
         self._share()
 
@@ -135,7 +138,7 @@ class IngestService:
         """Connect anew; make sure that what was sent is there, and that the leases are ours."""
         self._sender.doubt()
         self._shares.doubt()
-        self._done_in_doubt = True
+        self._wanted.doubt()
         reconnect(self._client)
 
     def drain(self, *, deadline_seconds: float) -> None:
@@ -156,6 +159,7 @@ class IngestService:
         """Give the leases back, free shared memory and the connection."""
         for watched in self._watched.values():
             watched.camera.stop()
+        self._pictures.close()
         if hasattr(self, "_shares"):
             with contextlib.suppress(TransportError):  # then they expire
                 self._shares.leave()
@@ -188,63 +192,21 @@ class IngestService:
 
     def _reconcile(self) -> None:
         self._reconciled_at = time.monotonic()
-        desired, unreadable = self._registry.read()
-        for stream_id, why in unreadable.items():
-            self._observer.observe(InputRefused(stream_id, "registry", why))
-        finished = self._registry.finished()
-        self._done = {
-            s: (at, entry)
-            for s, (at, entry) in self._done.items()
-            if self._reconciled_at - at < REMEMBER_SECONDS
-        }
-        if self._done_in_doubt:
-            # Redis may have lost that they are over: nobody is to begin them again.
-            for stream_id, (_, entry) in list(self._done.items()):
-                if desired.get(stream_id) == entry:
-                    self._conclude(stream_id, desired.pop(stream_id))
-            self._done_in_doubt = False
-        self._entries = desired
-        self._removed = {s: entry for s, entry in desired.items() if entry.removed}
+        self._wanted.refresh()
         self._over = {s for s in self._said if self._log.folded_in(s)}
-        sources = {s: bytes(e.source) for s, e in desired.items() if not e.removed}
-        self._desired = {s: source for s, source in sources.items() if finished.get(s) != source}
 
     def _share(self) -> None:
         """Hold the leases of our cameras; start and stop these accordingly."""
-        changes, surplus = self._shares.turn(self._desired.keys() | self._removed.keys())
+        sources, stopping = self._wanted.sources, self._wanted.stopping
+        changes, surplus = self._shares.turn(sources.keys() | stopping.keys())
         for stream_id in changes.lost & self._watched.keys():
             self._watched[stream_id].camera.abandon()
-        held = self._shares.held
         for stream_id, watched in list(self._watched.items()):
-            wanted = self._desired.get(stream_id)
-            if stream_id in self._removed:
-                watched.camera.end()
-            elif wanted is None:
-                watched.camera.stop()
-            elif stream_id in surplus and not watched.camera.recorded:
-                watched.camera.abandon()  # a file is read to its end by whom it was begun
-            elif wanted != watched.source:
-                watched.camera.stop()
-            if watched.camera.running:
-                continue
-            # Only now may a successor begin: two threads would write one ring.
-            self._flush(0.0)
-            over = stream_id in self._removed or watched.camera.finished
-            if over and watched.camera.said_its_end and stream_id not in self._over:
-                # Until its end is folded in, others are to look for it, and we can send it again.
-                self._said.add(stream_id)
-                continue
-            if watched.camera.failed and wanted == watched.source and stream_id in held:
-                continue  # for good
-            if watched.camera.abandoned:
-                # What is still on its way is of a life that is over: it must not be taken.
-                self._openings[stream_id] += 1
-            elif over and stream_id in self._entries:
-                self._conclude(stream_id, self._entries[stream_id])
-            self._places[stream_id] = watched.camera.place
-            self._sender.forget(stream_id)
-            self._said.discard(stream_id)
-            del self._watched[stream_id]
+            self._ask(stream_id, watched, surplus=stream_id in surplus)
+            if not watched.camera.running:
+                # Only now may a successor begin: two threads would write one ring.
+                self._flush(0.0)
+                self._clear_away(stream_id, watched)
         given_back = surplus - self._watched.keys()
         self._shares.release(given_back)
         lost = len(changes.lost) + len(given_back)
@@ -253,35 +215,59 @@ class IngestService:
             self._observer.observe(LeasesChanged("streams", len(changes.gained), lost, num_held))
         if changes.gained:
             self._reconcile()  # who had one before may have ended it just before letting go
-        new = held - surplus - self._watched.keys()
-        for stream_id in new & self._desired.keys():
-            self._start(stream_id, self._desired[stream_id])
-        for stream_id in new & self._removed.keys():
-            self._start(stream_id, bytes(self._removed[stream_id].source))
+            sources, stopping = self._wanted.sources, self._wanted.stopping
+        new = self._shares.held - surplus - self._watched.keys()
+        for stream_id in new & (sources.keys() | stopping.keys()):
+            self._start(stream_id, self._wanted.source(stream_id))
 
-    def _conclude(self, stream_id: str, entry: StreamEntry) -> None:
-        """Nothing more is to come of a stream: it was removed, or read to its end."""
-        self._done[stream_id] = time.monotonic(), entry
-        if entry.removed:
-            self._registry.discard(stream_id, entry)
-            self._removed.pop(stream_id, None)
-        else:
-            self._registry.finish(stream_id, bytes(entry.source))
-            self._desired.pop(stream_id, None)
+    def _ask(self, stream_id: str, watched: _Watched, *, surplus: bool) -> None:
+        """Have a camera end if it is not to go on."""
+        camera, wanted = watched.camera, self._wanted.sources.get(stream_id)
+        if stream_id in self._wanted.stopping:
+            camera.end(self._wanted.stopping[stream_id])
+        elif wanted is None:
+            camera.stop()
+        elif surplus and not camera.recorded:
+            camera.abandon()  # a file is read to its end by whom it was begun
+        elif wanted != watched.source:
+            camera.stop()
+
+    def _clear_away(self, stream_id: str, watched: _Watched) -> None:
+        """Of a camera that has ended, see to what is left to do."""
+        camera, wanted = watched.camera, self._wanted.sources.get(stream_id)
+        asked_for = self._wanted.stopping.get(stream_id)
+        over = camera.finished or (asked_for is not None and camera.has_said(asked_for))
+        if over and camera.said_its_end and stream_id not in self._over:
+            # Until its end is folded in, others are to look for it, and we can send it again.
+            self._said.add(stream_id)
+            return
+        if camera.failed and wanted == watched.source and stream_id in self._shares.held:
+            return  # for good
+        if camera.abandoned:
+            # What is still on its way is of a life that is over: it must not be taken.
+            self._openings[stream_id] += 1
+        elif over:
+            self._wanted.conclude(stream_id, source=watched.source)
+        self._places[stream_id] = camera.place
+        self._pictures.forget(stream_id, removed=over and asked_for is StreamStatus.ENDED)
+        self._sender.forget(stream_id)
+        self._said.discard(stream_id)
+        del self._watched[stream_id]
 
     def _start(self, stream_id: str, source: bytes) -> None:
+        last_word = self._wanted.stopping.get(stream_id)
         try:
             spec = msgspec.json.decode(source, type=SourceSpec)
         except msgspec.MsgspecError as error:
             if self._unusable.get(stream_id) != source:
                 self._unusable[stream_id] = source
                 self._observer.observe(InputRefused(stream_id, "source", str(error)))
-            if stream_id in self._removed:  # it never began
-                self._conclude(stream_id, self._removed[stream_id])
+            if last_word is not None:  # it never began
+                self._wanted.conclude(stream_id, source=source)
             return
         camera = self._camera(spec)
-        if stream_id in self._removed:
-            camera.end()
+        if last_word is not None:
+            camera.end(last_word)
         self._watched[stream_id] = _Watched(source, camera)
         camera.start()
 
@@ -309,6 +295,7 @@ class IngestService:
             clock=self._clock,
             observer=self._observer,
             session=session,
+            pictures=self._pictures.of(stream_id),
         )
 
 

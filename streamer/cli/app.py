@@ -16,6 +16,7 @@ from streamer.cli.fit import fit
 from streamer.cli.models import models_app
 from streamer.cli.run import demo, run
 from streamer.cli.sources import sources_app
+from streamer.cli.streams import streams_app
 from streamer.cli.token import token_app
 from streamer.cli.worker import worker
 
@@ -39,6 +40,7 @@ app.command("doctor")(doctor)
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(events_app, name="events")
 app.add_typer(sources_app, name="sources")
+app.add_typer(streams_app, name="streams")
 app.add_typer(models_app, name="models")
 app.add_typer(token_app, name="token")
 app.add_typer(config_app, name="config")

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
+from streamer.cli.run_streams import RunStreams
 from streamer.client.follower import Follower
 from streamer.client.log import EventLog
-from streamer.core.errors import ConfigError, TransportError
+from streamer.core.errors import TransportError
 from streamer.runtime.supervisor import (
     READY_SECONDS,
     Worker,
@@ -21,11 +22,11 @@ from streamer.runtime.supervisor import (
     child_environment,
     stop_in_order,
 )
-from streamer.transport.connection import connect, redis_errors
+from streamer.transport.connection import connect
 from streamer.transport.embedded import EmbeddedValkey
 from streamer.transport.gateway_address import GatewayAddress
 from streamer.transport.keys import Keys
-from streamer.transport.registry import ModelRegistry, StreamRegistry, agree
+from streamer.transport.registry import ModelRegistry, agree
 from streamer.transport.rundir import RunDirectory
 from streamer.transport.shm import sweep
 from streamer.transport.tokens import RUN_TOKEN_VARIABLE, make_token
@@ -43,52 +44,6 @@ STOP_SECONDS = 4.0
 """For all workers together: Ctrl-C is over within five seconds."""
 
 START_TURN_SECONDS = 0.1
-RUN_LOCK_SECONDS = 10.0
-"""After a crash the next run can begin so much later."""
-
-
-class RunLock:
-    """At most one `streamer run` at a time on one Redis: two would take each other's streams."""
-
-    KEY = "streamer:run"
-
-    def __init__(self, client: redis.Redis) -> None:
-        self._client = client
-        self._token = secrets.token_hex(8)
-        self._renew_at = 0.0
-
-    def acquire(self) -> None:
-        """Take it.
-
-        Raises:
-            ConfigError: Another run holds it.
-        """
-        milliseconds = int(RUN_LOCK_SECONDS * 1000)
-        with redis_errors("lock"):
-            taken = self._client.set(self.KEY, self._token, nx=True, px=milliseconds)
-        if not taken:
-            raise ConfigError(
-                "--redis: another `streamer run` uses this server; stop it, use another server, "
-                f"or wait {RUN_LOCK_SECONDS:.0f} s if it has crashed"
-            )
-        self._renew_at = time.monotonic() + RUN_LOCK_SECONDS / 3
-
-    def renew(self) -> bool:
-        """Keep it, if it is time to. Returns whether the server had forgotten it."""
-        holder: Any = self._token
-        if time.monotonic() > self._renew_at:
-            self._renew_at = time.monotonic() + RUN_LOCK_SECONDS / 3
-            with redis_errors("lock"):
-                holder = self._client.get(self.KEY)
-                if holder not in (None, self._token.encode()):
-                    raise ConfigError("--redis: another `streamer run` has taken this server over")
-                self._client.set(self.KEY, self._token, px=int(RUN_LOCK_SECONDS * 1000))
-        return holder is None
-
-    def release(self) -> None:
-        """Let the next one in."""
-        with contextlib.suppress(TransportError), redis_errors("unlock"):
-            self._client.delete(self.KEY)
 
 
 class LocalPipeline:
@@ -189,8 +144,7 @@ class LocalPipeline:
         """
         if self._server is not None and not self._server.running:
             raise TransportError("embedded Valkey: it ended; see its log", retryable=False)
-        if self._lock.renew():
-            self._want_again()  # a server that came back empty has forgotten the streams too
+        self._streams.keep()
         for worker in self.workers:
             if worker.exit_code is None:
                 worker.poll_ready()
@@ -226,10 +180,11 @@ class LocalPipeline:
             self.redis_url, self.log_directory = self._redis_url, directory.path
         self.client = connect(self.redis_url)
         self._stack.callback(self.client.close)
-        self._lock = RunLock(self.client)
         self._keys = Keys(self._settings.redis.partitions)
         agree(self.client, keys=self._keys)
-        self._register()
+        self._streams = RunStreams(self.client, keys=self._keys, specs=self._specs)
+        self._stack.callback(self._streams.end)
+        self._streams.begin()
         ModelRegistry(self.client, keys=self._keys).want(None)  # this run has its own bundle
         self.events = Follower(EventLog(self.client))
         self.events.begin(None)
@@ -241,7 +196,7 @@ class LocalPipeline:
             while not worker.poll_ready(timeout_seconds=START_TURN_SECONDS):
                 if self._stopping():
                     return
-                self._lock.renew()
+                self._streams.keep()
                 if time.monotonic() > deadline:
                     raise WorkerFailed(f"{worker.name}: not ready in time", exit_code=1)
         self._publish_gateway()
@@ -254,36 +209,6 @@ class LocalPipeline:
         if self.gateway is not None:
             path = self.gateway.write(self.log_directory)
             self._stack.callback(path.unlink, missing_ok=True)
-
-    def _register(self) -> None:
-        registry = StreamRegistry(self.client, keys=self._keys)
-        self._lock.acquire()
-        self._stack.callback(self._lock.release)
-        ours = {spec.stream_id for spec in self._specs}
-        for stream_id, entry in registry.entries().items():
-            if entry.run:  # of a run that crashed: its lock is ours now
-                registry.forget(stream_id)
-        foreign = sorted(registry.entries().keys() - ours)
-        if foreign:
-            raise ConfigError(
-                f"--redis: expected a server without streams, found {', '.join(foreign)}; use "
-                "another one, or `streamer worker` to share it"
-            )
-        self._registry = registry
-        for spec in self._specs:
-            registry.put(spec.stream_id, msgspec.json.encode(spec), run=True)
-        self._stack.callback(self._unregister, registry)
-
-    def _want_again(self) -> None:
-        there = self._registry.entries().keys()
-        for spec in self._specs:
-            if spec.stream_id not in there:
-                self._registry.put(spec.stream_id, msgspec.json.encode(spec), run=True)
-
-    def _unregister(self, registry: StreamRegistry) -> None:
-        with contextlib.suppress(TransportError):  # then the next run does it
-            for spec in self._specs:
-                registry.forget(spec.stream_id)  # its workers have said its end
 
     def _make_workers(self) -> list[list[Worker]]:
         settings = self._settings.model_dump()

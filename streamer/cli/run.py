@@ -242,9 +242,14 @@ class _View:
         print(f"streamer: {text}", file=sys.stderr)
 
     def over(self) -> bool:
-        """Whether every stream has ended or failed for good."""
+        """Whether every stream has ended by itself, or failed for good.
+
+        Those that somebody removed don't count: others may be added.
+        """
+        views = self._dashboard.streams.values()
+        left = [v for v in views if (v.state, v.reason) != (StreamStatus.ENDED, "stopped")]
         final = (StreamStatus.ENDED, StreamStatus.FAILED)
-        return all(view.state in final for view in self._dashboard.streams.values())
+        return bool(left) and all(view.state in final for view in left)
 
     def failed(self) -> list[str]:
         """What failed for good, and why."""

@@ -4,65 +4,26 @@ from __future__ import annotations
 
 import json as json_module
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from itertools import pairwise
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import typer
 
-from streamer.core.errors import StreamerError
 from streamer.runtime.clock import SystemClock
-from streamer.sources.credentials import redact
-from streamer.sources.grammar import expand_sources, open_source
-from streamer.sources.reader import AvFrame
-from streamer.sources.synthetic import SyntheticFrame
+from streamer.sources.grammar import expand_sources
+from streamer.sources.probe import Probe, probe_source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from streamer.sources.credentials import Credentials
-    from streamer.sources.source import DecodedFrame
     from streamer.sources.spec import SourceSpec
 
 sources_app = typer.Typer(no_args_is_help=True, help="Cameras and files.")
 
 READ_SECONDS = 2.0
 MAX_AT_ONCE = 16
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Probe:
-    """What was found.
-
-    Attributes:
-        stream: Its name.
-        source: Its URL, without credentials.
-        codec: FFmpeg's name of it; `rendered` for a synthetic scene.
-        width: Pixels.
-        height: Pixels.
-        fps: Of the pictures read, by their own times.
-        longest_pause_seconds: Between two pictures read.
-        first_frame_seconds: From asking for the connection to the first picture.
-        frames: How many were read.
-        live: Whether frames are lost if nobody reads.
-        clock: What their times are taken from.
-        error: Why there is nothing of this; empty if there is.
-    """
-
-    stream: str
-    source: str
-    codec: str = ""
-    width: int = 0
-    height: int = 0
-    fps: float = 0.0
-    longest_pause_seconds: float = 0.0
-    first_frame_seconds: float = 0.0
-    frames: int = 0
-    live: bool = False
-    clock: str = ""
-    error: str = ""
 
 
 @sources_app.callback()
@@ -83,7 +44,7 @@ def probe(
     vault: dict[str, str] = {}
     specs = expand_sources(texts, vault=vault)
     with ThreadPoolExecutor(max_workers=min(len(specs), MAX_AT_ONCE)) as pool:
-        probes = list(pool.map(lambda spec: _probe(spec, vault=vault, seconds=seconds), specs))
+        probes = list(pool.map(lambda spec: _probe(spec, vault, seconds), specs))
     failed = [found for found in probes if found.error]
     if json:
         print(json_module.dumps([_as_object(found) for found in probes], indent=2))
@@ -95,49 +56,9 @@ def probe(
         raise typer.Exit(1)
 
 
-def _probe(spec: SourceSpec, *, vault: Mapping[str, str], seconds: float) -> Probe:
-    begun = time.monotonic()
-    name = redact(spec.url)
-    try:
-        source = open_source(spec, clock=SystemClock(), credentials=_typed(spec, vault))
-        try:
-            source.open()
-            frames, times = source.frames(), []
-            first = next(frames, None)
-            first_frame_seconds = time.monotonic() - begun
-            frame = first
-            while frame is not None:
-                times.append(frame.pts_seconds)
-                if time.monotonic() - begun - first_frame_seconds >= seconds:
-                    break
-                if not source.live and times[-1] - times[0] >= seconds:
-                    break
-                frame = next(frames, None)
-        finally:
-            source.close()
-    except StreamerError as error:
-        text = str(error)
-        return Probe(
-            stream=spec.stream_id,
-            source=name,
-            error=text if name in text else f"{name}: {text}",
-        )
-    if first is None:
-        return Probe(stream=spec.stream_id, source=name, error=f"{name}: no picture in it")
-    codec, width, height = _picture(first)
-    return Probe(
-        stream=spec.stream_id,
-        source=name,
-        codec=codec,
-        width=width,
-        height=height,
-        fps=round(_fps(times), 2),
-        longest_pause_seconds=round(max((b - a for a, b in pairwise(times)), default=0.0), 3),
-        first_frame_seconds=round(first_frame_seconds, 3),
-        frames=len(times),
-        live=source.live,
-        clock=first.clock.value,
-    )
+def _probe(spec: SourceSpec, vault: Mapping[str, str], seconds: float) -> Probe:
+    credentials = _typed(spec, vault)
+    return probe_source(spec, clock=SystemClock(), seconds=seconds, credentials=credentials)
 
 
 def _typed(spec: SourceSpec, vault: Mapping[str, str]) -> Credentials | None:
@@ -147,22 +68,6 @@ def _typed(spec: SourceSpec, vault: Mapping[str, str]) -> Credentials | None:
         return None
     user, _, password = vault[variable].partition(":")
     return user, password
-
-
-def _picture(frame: DecodedFrame) -> tuple[str, int, int]:
-    """Codec, width and height."""
-    match frame:
-        case AvFrame():
-            codec = frame.reader.codec_name
-            return codec, frame.picture.width, frame.picture.height
-        case SyntheticFrame():
-            height, width, _ = frame.source.scene.render(frame.pts_seconds).shape
-            return "rendered", width, height
-    raise TypeError(f"expected a frame of FFmpeg or of a scene, found {type(frame).__name__}")
-
-
-def _fps(times: Sequence[float]) -> float:
-    return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else 0.0
 
 
 def _as_object(found: Probe) -> dict[str, object]:

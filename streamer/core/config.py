@@ -57,6 +57,22 @@ class IngestSettings(_Section):
     lease_seconds: float = Field(
         5.0, ge=1, description="A worker silent for so long has lost its streams."
     )
+    snapshots: int = Field(
+        100,
+        ge=0,
+        le=100_000,
+        description="Pictures of frames that decided kept per stream, about 10 kB each; 0: none.",
+    )
+    snapshot_seconds: float = Field(3_600.0, gt=0, description="Longest time they are kept.")
+    recent_frames: int = Field(
+        32,
+        ge=1,
+        le=1024,
+        description="Analysed frames per camera remembered for that, 150 kB each.",
+    )
+    picture_side: int = Field(
+        640, ge=64, le=4096, description="Longer side of a preview, in pixels."
+    )
 
 
 class EncoderSettings(_Section):
@@ -139,6 +155,11 @@ class GatewaySettings(_Section):
         for network in networks:
             ip_network(network)
         return networks
+
+    credentials_directory: str | None = Field(
+        None,
+        description="Folder in which sources added over HTTP may have credentials; None: nowhere.",
+    )
 
 
 class MetricsSettings(_Section):

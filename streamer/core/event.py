@@ -10,6 +10,7 @@ import uuid
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Literal
+from urllib.parse import quote
 
 import msgspec
 
@@ -54,6 +55,8 @@ class EndReason(StrEnum):
     """It never lasted its minimum duration."""
     NEXT_PHASE = "next_phase"
     STREAM_ENDED = "stream_ended"
+    PAUSED = "paused"
+    """Somebody paused the stream."""
     NEW_EPOCH = "new_epoch"
     """The source was opened anew, so the memory of the picture before is gone."""
     GAP = "gap"
@@ -149,7 +152,7 @@ class ActionData(Data, frozen=True, kw_only=True):
         status: See `Status`.
         decision_delay_seconds: Video time from the segment's boundary to the deciding frame, or to
             the last frame that the model looked ahead at: its own hesitation.
-        links: Addresses of a snapshot and a clip, where they are kept.
+        links: `snapshot`: see `snapshot_link`.
     """
 
     label: str
@@ -287,6 +290,11 @@ DATA_OF_TYPE: dict[
 }
 """Which data an event type carries."""
 
+SNAPSHOT_TYPES = frozenset(
+    kind for kind, data in DATA_OF_TYPE.items() if data in (ActionData, PhaseData, AnomalyData)
+)
+"""Events that a frame decided: their `links` have a `snapshot`."""
+
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """A CloudEvents 1.0 object.
@@ -346,6 +354,15 @@ def event_id(
     """
     name = msgspec.json.encode([stream_id, epoch, model_id, type, label, start_seq, revision])
     return str(uuid.uuid5(NAMESPACE, name.decode()))
+
+
+def snapshot_link(stream_id: str, frame: FrameRef) -> str:
+    """Where the gateway has the picture of the frame that decided, as long as it is kept.
+
+    A path of the gateway that serves the event, decided by the event alone, so that a replay gives
+    the same.
+    """
+    return f"/v1/streams/{quote(stream_id, safe='')}/snapshots/{frame.epoch}-{frame.seq}.jpg"
 
 
 def sequence_text(number: int) -> str:

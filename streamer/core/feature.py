@@ -83,6 +83,8 @@ class StreamStatus(StrEnum):
     CONNECTING = "connecting"
     LIVE = "live"
     RECONNECTING = "reconnecting"
+    PAUSED = "paused"
+    """Somebody asked that nobody reads it for now."""
     ENDED = "ended"
     FAILED = "failed"
 

@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 
     from streamer.core.clock import Clock, Mark
     from streamer.core.preprocess import Preprocess
+    from streamer.runtime.pictures import RecentPictures
     from streamer.sources.source import Source
     from streamer.stages.ingest import IngestStage
     from streamer.telemetry.observer import Observer
     from streamer.transport.transport import FrameSender, StreamLog
 
-_FINAL = (StreamStatus.ENDED, StreamStatus.FAILED)
+_OVER = (StreamStatus.ENDED, StreamStatus.FAILED)
+_FINAL = (*_OVER, StreamStatus.PAUSED)
 
 
 class Camera:
@@ -40,6 +42,7 @@ class Camera:
         clock: Time.
         observer: Is told of changes and drops.
         session: This ingest session.
+        pictures: Is shown every analysed frame, for people; None if nobody is to see any.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class Camera:
         clock: Clock,
         observer: Observer,
         session: str,
+        pictures: RecentPictures | None = None,
     ) -> None:
         self._open_source = open_source
         self._stage = stage
@@ -63,12 +67,13 @@ class Camera:
         self._logger = structlog.get_logger()
         self._observer = observer
         self._session = session
+        self._pictures = pictures
         self._status: StreamStatus | None = None
         self._reason = ""
         self._backoff = Backoff()
         self._stop = threading.Event()
         self._abandoned = threading.Event()
-        self._removed = threading.Event()
+        self._last_word: StreamStatus | None = None
         self._opened = False
         self._source: Source | None = None
         self._recorded = False
@@ -123,6 +128,11 @@ class Camera:
         """Whether the last word about the stream has been said, for whatever reason."""
         return not self.running and not self.abandoned and self._status in _FINAL
 
+    def has_said(self, last_word: StreamStatus) -> bool:
+        """Whether it has ended with that word, or with another that will do."""
+        asked = self._last_word is last_word
+        return asked or (last_word is StreamStatus.ENDED and self._status in _OVER)
+
     @property
     def abandoned(self) -> bool:
         """Whether it ended, or ends, because the stream is another worker's."""
@@ -133,10 +143,15 @@ class Camera:
         self._abandoned.set()
         self.stop()
 
-    def end(self) -> None:
-        """Ask it to end, and to say so: the stream was removed. Even if it never began here."""
-        self._removed.set()
-        self.stop()
+    def end(self, last_word: StreamStatus) -> None:
+        """Ask it to end, and to say so, even if it never began here. No use once it is over.
+
+        Args:
+            last_word: `ENDED` if the stream was removed, `PAUSED` if it was paused.
+        """
+        if self.running or not self._thread.ident:
+            self._last_word = last_word
+            self.stop()
 
     def stop(self) -> None:
         """Ask it to end. Returns at once."""
@@ -162,8 +177,8 @@ class Camera:
             self._say_the_end()
 
     def _say_the_end(self) -> None:
-        """What is open downstream gets its end; of a removed stream even if another began it."""
-        while self._removed.is_set() and not self._opened and not self._abandoned.is_set():
+        """What is open downstream gets its end; if it was asked for even if another began it."""
+        while self._last_word and not self._opened and not self._abandoned.is_set():
             try:
                 self._open_epoch()
             except TransportError as error:
@@ -171,7 +186,8 @@ class Camera:
                     raise
                 self._abandoned.wait(self._backoff.next_seconds(ran_seconds=0.0))
         if not self._abandoned.is_set():
-            self._change(StreamStatus.ENDED, "stopped", "")
+            paused = self._last_word is StreamStatus.PAUSED
+            self._change(StreamStatus.PAUSED if paused else StreamStatus.ENDED, "stopped", "")
 
     def _open_again_and_again(self) -> None:
         fresh = False  # an epoch has begun and has no frame yet
@@ -245,6 +261,8 @@ class Camera:
                     self._observer.observe(
                         FramesDropped(self._stage.stream_id, DropReason.SEND_FULL, 1)
                     )
+                if self._pictures is not None:  # after the frame is on its way
+                    self._pictures.take(frame, decoded)
         finally:
             self._source = None
             source.close()

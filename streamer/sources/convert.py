@@ -25,7 +25,7 @@ _FILTERS = {
 }
 # What libswscale converts, by the numbers of ITU-T H.273. It refuses the rest with an error;
 # cameras that tag their stream so (3 is "reserved") mean nothing by it.
-_KNOWN_MATRICES = frozenset({0, 1, 2, 4, 5, 6, 7, 9})
+KNOWN_MATRICES = frozenset({0, 1, 2, 4, 5, 6, 7, 9})
 
 
 class Converter:
@@ -60,7 +60,7 @@ class Converter:
         return self._pad(scaled)
 
     def _scale(self, frame: av.VideoFrame, width: int, height: int) -> Image:
-        known = frame.colorspace in _KNOWN_MATRICES
+        known = frame.colorspace in KNOWN_MATRICES
         rgb = self._reformatter.reformat(
             frame,
             width=width,

@@ -18,7 +18,7 @@ from streamer.sources.origin import EXPECTED, Origin, origin_of
 from streamer.sources.spec import STREAM_ID, SYNTHETIC, SourceSpec, open_source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, MutableMapping, Sequence
+    from collections.abc import Collection, Iterator, MutableMapping, Sequence
 
     from streamer.core.clock import Clock
 
@@ -35,22 +35,28 @@ _OPTIONS: dict[Origin, tuple[str, ...]] = {
 }
 
 
-def parse_source(text: str, *, vault: MutableMapping[str, str] | None = None) -> SourceSpec:
+def parse_source(
+    text: str, *, vault: MutableMapping[str, str] | None = None, taken: Collection[str] = ()
+) -> SourceSpec:
     """One source, which is not a glob or a list.
 
     Args:
         text: As typed.
         vault: Takes in credentials typed into the URL: environment variable → `USER:PASSWORD`.
+        taken: Names that a source without one must not get.
 
     Raises:
         ConfigError: It can't be read, or it has credentials and there is no vault for them.
     """
-    (spec,) = _finish([_split_name(text)], vault=vault)
+    (spec,) = _finish([_split_name(text)], vault=vault, taken=taken)
     return spec
 
 
 def expand_sources(
-    texts: Sequence[str], *, vault: MutableMapping[str, str] | None = None
+    texts: Sequence[str],
+    *,
+    vault: MutableMapping[str, str] | None = None,
+    taken: Collection[str] = (),
 ) -> list[SourceSpec]:
     """All sources that the texts stand for, each with a stream id of its own.
 
@@ -61,6 +67,7 @@ def expand_sources(
             Paths in it are relative to the working directory.
         vault: As in `parse_source`. `open_source` finds the credentials again if the variables
             are in its process's environment.
+        taken: As in `parse_source`.
 
     Raises:
         ConfigError: One can't be read, a glob matches nothing, or a list does not exist.
@@ -68,7 +75,7 @@ def expand_sources(
     named = [pair for text in texts for pair in _expand(text)]
     if not named:
         raise ConfigError(f"expected at least one source, found none; give {EXPECTED}")
-    return _finish(named, vault=vault)
+    return _finish(named, vault=vault, taken=taken)
 
 
 def _split_name(text: str) -> tuple[str | None, str]:
@@ -121,7 +128,10 @@ def _match(pattern: str, *, fragment: str, name: str | None) -> Iterator[tuple[s
 
 
 def _finish(
-    named: Sequence[tuple[str | None, str]], *, vault: MutableMapping[str, str] | None
+    named: Sequence[tuple[str | None, str]],
+    *,
+    vault: MutableMapping[str, str] | None,
+    taken: Collection[str],
 ) -> list[SourceSpec]:
     """Check each source and give each an id of its own; typed names go first."""
     typed = [name for name, _ in named if name is not None]
@@ -130,12 +140,12 @@ def _finish(
             raise ConfigError(
                 f"{name}: expected each name once, found it {typed.count(name)} times"
             )
-    taken = set(typed)
+    used = {*typed, *taken}
     specs = []
     for given, source in named:
         url, words = _read(source)
-        stream_id = given or _derive_name(url, taken=taken)
-        taken.add(stream_id)
+        stream_id = given or _derive_name(url, taken=used)
+        used.add(stream_id)
         specs.append(_spec(stream_id, url, words, vault=vault))
     return specs
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from streamer.core.frame import Image
     from streamer.core.preprocess import Preprocess
     from streamer.sources.connection import Connection
+    from streamer.sources.jpeg import Shrinker
     from streamer.sources.origin import Origin
 
 _LOGGER = logging.getLogger(__name__)
@@ -51,6 +52,15 @@ class AvFrame:
     clock: ClockSource
     picture: av.VideoFrame
     reader: Reader
+
+    @property
+    def aspect(self) -> float:
+        """Width over height, as it is to be seen. A rotation that a file asks for is ignored."""
+        return self.picture.width / self.picture.height * self.reader.pixel_aspect
+
+    def to_small(self, shrinker: Shrinker) -> av.VideoFrame:
+        """Shrink. Only the thread that reads the source may call it."""
+        return shrinker.shrink(self.picture, aspect=self.aspect)
 
     def to_image(self, preprocess: Preprocess) -> Image:
         """Convert. Only the thread that reads the source may call it."""
@@ -104,6 +114,11 @@ class Reader:
     def codec_name(self) -> str:
         """FFmpeg's name of the codec."""
         return self._connection.stream.codec_context.name
+
+    @property
+    def pixel_aspect(self) -> float:
+        """Width over height of one pixel; 1 where the stream does not say."""
+        return float(self._connection.stream.codec_context.sample_aspect_ratio or 1)
 
     def read(self) -> list[AvFrame] | None:
         """What the next packet completes: usually one frame. None at the end.

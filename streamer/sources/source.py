@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import av
+
     from streamer.core.clock import ClockSource, Mark
     from streamer.core.frame import Image
     from streamer.core.preprocess import Preprocess
+    from streamer.sources.jpeg import Shrinker
 
 
 class DecodedFrame(Protocol):
@@ -41,6 +44,15 @@ class DecodedFrame(Protocol):
     @property
     def clock(self) -> ClockSource:
         """What `captured_at_ns` is taken from."""
+        ...
+
+    @property
+    def aspect(self) -> float:
+        """Width over height, as the picture is to be seen: pixels need not be square."""
+        ...
+
+    def to_small(self, shrinker: Shrinker) -> av.VideoFrame:
+        """A small picture for people. Only the thread that reads the source may call it."""
         ...
 
     def to_image(self, preprocess: Preprocess) -> Image:

@@ -9,7 +9,6 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from streamer.core.errors import ConfigError
-from streamer.sources.av import AvSource
 from streamer.sources.credentials import resolve_credentials
 from streamer.sources.guard import SourcePolicy
 from streamer.sources.origin import Transport
@@ -69,11 +68,13 @@ def open_source(
         ConfigError: The credentials are not where `spec` says, or an option can't be.
     """
     if spec.url.startswith(SYNTHETIC):
-        # Imported here: rendering is not needed to watch cameras.
+        # Imported here: a source can be named without the libraries that read it.
         from streamer.sources.synthetic import synthetic_source
 
         name, _, query = spec.url.removeprefix(SYNTHETIC).partition("?")
         return synthetic_source(name, dict(parse_qsl(query, keep_blank_values=True)), clock=clock)
+    from streamer.sources.av import AvSource
+
     if credentials is None and spec.credentials is not None:
         credentials = resolve_credentials(spec.credentials)
     try:

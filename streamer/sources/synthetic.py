@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from streamer.core.clock import Clock, Mark
     from streamer.core.frame import Image
     from streamer.core.preprocess import Preprocess
+    from streamer.sources.jpeg import Shrinker
 
 SCENES: Mapping[str, type[Workcell]] = {"workcell": Workcell}
 """The scenes by name."""
@@ -67,12 +68,19 @@ class SyntheticSource:
         scene = check_scene(name, seed=seed, fps=fps, width=width, height=height, seconds=seconds)
         self.scene = scene(seed, width=width, height=height)
         self.fps = fps
+        self._aspect = width / height
         self._num_frames = None if seconds is None else num_frames(seconds, fps=fps)
         self._realtime = realtime
         self._clock = clock
         self._opened: tuple[int, Mark] | None = None
         self._closed = Event()
         self._converter: Converter | None = None
+        self._rendered: tuple[float, av.VideoFrame] | None = None
+
+    @property
+    def aspect(self) -> float:
+        """Width over height of its pictures."""
+        return self._aspect
 
     @property
     def live(self) -> bool:
@@ -120,8 +128,14 @@ class SyntheticSource:
         """The scene at a time, as an encoder's input: uint8 RGB of `preprocess.shape`."""
         if self._converter is None or self._converter.preprocess != preprocess:
             self._converter = Converter(preprocess)
-        rendered = self.scene.render(seconds)
-        return self._converter.convert(av.VideoFrame.from_ndarray(rendered, format="rgb24"))
+        return self._converter.convert(self.rendered(seconds))
+
+    def rendered(self, seconds: float) -> av.VideoFrame:
+        """The scene at a time. The last one is kept: it may be wanted twice."""
+        if self._rendered is None or self._rendered[0] != seconds:
+            pixels = self.scene.render(seconds)
+            self._rendered = seconds, av.VideoFrame.from_ndarray(pixels, format="rgb24")
+        return self._rendered[1]
 
     def _await_due(self, index: int, *, opened: Mark, closed: Event) -> int:
         """Wait until frame `index` is due; returns it, or a later one if that is due as well."""
@@ -155,6 +169,16 @@ class SyntheticFrame:
     received: Mark
     clock: ClockSource
     source: SyntheticSource
+
+    @property
+    def aspect(self) -> float:
+        """Width over height."""
+        return self.source.aspect
+
+    def to_small(self, shrinker: Shrinker) -> av.VideoFrame:
+        """Render and shrink. Only the thread that reads the source may call it."""
+        picture = self.source.rendered(self.pts_seconds)
+        return shrinker.shrink(picture, aspect=self.aspect)
 
     def to_image(self, preprocess: Preprocess) -> Image:
         """Render and convert. Only the thread that reads the source may call it."""

@@ -22,6 +22,7 @@ from streamer.core.event import (
     event_id,
     rfc3339,
     sequence_text,
+    snapshot_link,
 )
 from streamer.stages.anomaly import AnomalyDecision
 
@@ -54,20 +55,23 @@ class EventMaker:
         label = None
         if not isinstance(decision, AnomalyDecision) and decision.label is not None:
             label = self._labels[decision.label]
+        common = self._common(occasion)
+        links = {"snapshot": snapshot_link(occasion.stream_id, common["frame"])}
         data: EventData
         if isinstance(decision, AnomalyDecision):
             data = AnomalyData(
-                **self._common(occasion),
+                **common,
                 segment=segment,
                 score=decision.score,
                 confidence=decision.confidence,
                 status=decision.status,
                 decision_delay_seconds=delay_seconds,
+                links=links,
             )
         elif decision.type is EventType.PHASE_TRANSITION:
             previous = decision.previous
             data = PhaseData(
-                **self._common(occasion),
+                **common,
                 label=label,
                 segment=segment,
                 previous=None
@@ -79,15 +83,17 @@ class EventMaker:
                 confidence=decision.confidence,
                 status=decision.status,
                 decision_delay_seconds=delay_seconds,
+                links=links,
             )
         else:
             data = ActionData(
-                **self._common(occasion),
+                **common,
                 label=label or "",
                 segment=segment,
                 confidence=decision.confidence,
                 status=decision.status,
                 decision_delay_seconds=delay_seconds,
+                links=links,
             )
         happened_ns = decision.segment.start_ns if decision.end is None else decision.end[1]
         return self._event(

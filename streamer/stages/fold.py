@@ -35,6 +35,13 @@ if TYPE_CHECKING:
     from streamer.stages.events import EventMaker
     from streamer.transport.transport import LogEntry
 
+_ENDS = {
+    StreamStatus.ENDED: EndReason.STREAM_ENDED,
+    StreamStatus.FAILED: EndReason.STREAM_ENDED,
+    StreamStatus.PAUSED: EndReason.PAUSED,
+}
+"""What a note ends, by its status."""
+
 
 @dataclass(slots=True)
 class Fold:
@@ -298,8 +305,9 @@ class Fold:
 
     def _take_note(self, note: StatusNote) -> None:
         self._occasion = Occasion.at_note(note, self.state, taken=self.taken)
-        if note.status in (StreamStatus.ENDED, StreamStatus.FAILED) and self.state.epoch:
-            self._close(EndReason.STREAM_ENDED)
+        reason = _ENDS.get(note.status)
+        if reason is not None and self.state.epoch:
+            self._close(reason)
         event = self.maker.of_note(note, self._occasion, sequence=self.state.sequence)
         self._append(event)
 

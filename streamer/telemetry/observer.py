@@ -203,6 +203,19 @@ class StreamsAwaitingModel:
 
 
 @dataclass(frozen=True, slots=True)
+class SnapshotTaken:
+    """The frame that decided an event was looked for.
+
+    Attributes:
+        stream_id: The camera.
+        kept: Whether it was still remembered.
+    """
+
+    stream_id: str
+    kept: bool
+
+
+@dataclass(frozen=True, slots=True)
 class DeadLettered:
     """Something was refused for good, and kept aside for people."""
 
@@ -278,6 +291,7 @@ Record = (
     | LeasesChanged
     | EventCommitted
     | InputRefused
+    | SnapshotTaken
     | ActiveStreams
 )
 

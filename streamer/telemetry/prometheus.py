@@ -30,6 +30,7 @@ from streamer.telemetry.observer import (
     ModelPending,
     ModelRefused,
     ModelServed,
+    SnapshotTaken,
     StateReset,
     StatusChanged,
     StreamsAwaitingModel,
@@ -76,6 +77,9 @@ class _StreamMetrics:
         )
         self.dead = counter(
             "streamer_dead_letters", "Entries and states refused for good.", "reason"
+        )
+        self.snapshots = counter(
+            "streamer_snapshots", "Deciding frames, by whether they were still there.", "outcome"
         )
         self.events = counter("streamer_events", "Events committed.", "type")
         self.phase = gauge(
@@ -166,6 +170,7 @@ class PrometheusObserver:
             DeadLettered: lambda r: self._streams.dead.labels(r.stream_id, r.reason).inc(),
             LeasesChanged: self._leases_changed,
             CommitRefused: lambda r: self._refuse(r.stream_id, "commit", r.answer),
+            SnapshotTaken: self._snapshot,
             InputRefused: lambda r: self._refuse(r.stream_id, "read", r.reason),
             BatchAdvanced: self._advanced,
             EventCommitted: self._event,
@@ -207,6 +212,10 @@ class PrometheusObserver:
 
     def _published(self, record: FeaturesPublished) -> None:
         self._streams.frames.labels(record.stream_id, "encoded").inc(record.frames)
+
+    def _snapshot(self, record: SnapshotTaken) -> None:
+        outcome = "kept" if record.kept else "missed"
+        self._streams.snapshots.labels(record.stream_id, outcome).inc()
 
     def _refuse(self, stream_id: str, operation: str, answer: str) -> None:
         self._streams.refused.labels(stream_id, operation, answer).inc()

@@ -229,10 +229,42 @@ local function leave(keys, args)
   return redis.call('ZREM', keys[1], args[1])
 end
 
--- KEYS[1] hash. ARGV: field, the value it is to have. Returns 1 if it had it, and is gone.
-local function discard(keys, args)
-  if redis.call('HGET', keys[1], args[1]) ~= args[2] then return 0 end
-  return redis.call('HDEL', keys[1], args[1])
+-- Compare and set. KEYS[1] hash. ARGV: field, the value it must have (empty: none), the value it is to
+-- have (empty: none), the slot that no other field's entry may have (empty: any).
+-- Returns 'done'; 'changed', if it has another value; or 'taken', if another entry has the slot.
+local function swap(keys, args)
+  if (redis.call('HGET', keys[1], args[1]) or '') ~= args[2] then return 'changed' end
+  local slot = tonumber(args[4])
+  local all = slot and redis.call('HGETALL', keys[1]) or {}
+  for i = 1, #all, 2 do
+    local read, entry = pcall(cjson.decode, all[i + 1])
+    if all[i] ~= args[1] and read and type(entry) == 'table' and entry.slot == slot then
+      return 'taken'
+    end
+  end
+  if args[3] == '' then
+    redis.call('HDEL', keys[1], args[1])
+  else
+    redis.call('HSET', keys[1], args[1], args[3])
+  end
+  return 'done'
+end
+
+-- KEYS[1] pictures of a stream. ARGV: epoch-seq of the frame, the picture, most pictures kept, longest
+-- time in ms they are kept. Returns 1, or 0 if this one or a later one is there already, or something
+-- that is not ours.
+local function keep_picture(keys, args)
+  local now = now_ms()
+  if not holds(keys[1], 'stream') then return 0 end
+  local added = redis.pcall('XADD', keys[1], 'MAXLEN', args[3], args[1], 'kept_ms', now, 'p', args[2])
+  if type(added) == 'table' and added.err then return 0 end
+  redis.call('PEXPIRE', keys[1], args[4])
+  local oldest = redis.call('XRANGE', keys[1], '-', '+', 'COUNT', 1)[1]
+  while oldest and tonumber(oldest[2][2]) < now - tonumber(args[4]) do
+    redis.call('XDEL', keys[1], oldest[1])
+    oldest = redis.call('XRANGE', keys[1], '-', '+', 'COUNT', 1)[1]
+  end
+  return 1
 end
 
 -- Before a step that may kill the worker: how often it has been tried.
@@ -323,11 +355,12 @@ redis.register_function('streamer_2_open_source', open_source)
 redis.register_function('streamer_2_reclaim', reclaim)
 redis.register_function('streamer_2_send', send)
 redis.register_function('streamer_2_publish', publish)
+redis.register_function('streamer_2_keep_picture', keep_picture)
 when_full('streamer_2_relieve', relieve)
 when_full('streamer_2_acquire', acquire)
 when_full('streamer_2_release', release)
 when_full('streamer_2_join', join)
 when_full('streamer_2_leave', leave)
-when_full('streamer_2_discard', discard)
+when_full('streamer_2_swap', swap)
 when_full('streamer_2_attempt', attempt)
 when_full('streamer_2_commit', commit)

@@ -28,6 +28,11 @@ class Keys:
         return "streamer:install"
 
     @property
+    def run(self) -> str:
+        """String: the lock of the `streamer run` that uses this server, while one does."""
+        return "streamer:run"
+
+    @property
     def finished(self) -> str:
         """Hash: stream → the source that was read to its end."""
         return "streamer:finished"
@@ -82,6 +87,18 @@ class Keys:
     def features(self, stream_id: str) -> str:
         """Stream: the input log."""
         return self._of(stream_id, "features")
+
+    def snapshots(self, stream_id: str) -> str:
+        """Stream: pictures of frames that decided, by epoch and seq."""
+        return self._of(stream_id, "snapshots")
+
+    def preview(self, stream_id: str) -> str:
+        """String: the newest picture, while somebody watches."""
+        return self._of(stream_id, "preview")
+
+    def watched(self, stream_id: str) -> str:
+        """String: pictures per second that somebody wants to see. It expires."""
+        return self._of(stream_id, "watched")
 
     def state(self, stream_id: str) -> str:
         """Hash: version, position, state."""

@@ -368,3 +368,32 @@ def test_a_run_shows_its_token_once_and_keeps_it_to_its_user(start, room):
     stdout, stderr = process.communicate(timeout=30)
     assert process.returncode == 0
     assert token not in stdout + stderr
+
+
+def test_streams_come_and_go_while_it_runs_and_end_with_it(start, streamer, valkey):
+    process = start("run", "one=synthetic:workcell?fps=10", "--json", "--redis", valkey.url)
+    assert process.stdout is not None
+    on = ("--redis", valkey.url)
+    until_state(process, "one", "live")
+    assert streamer("streams", "add", "two=synthetic:workcell?fps=10&seed=4", *on).code == 0
+    until_state(process, "two", "live")
+    # It does not end because nothing is left to watch: more may be added.
+    assert streamer("streams", "remove", "one", "two", *on).code == 0
+    until_state(process, "two", "ended")
+    assert streamer("streams", "add", "three=synthetic:workcell?fps=10", *on).code == 0
+    until_state(process, "three", "live")
+    assert streamer("streams", "pause", "three", *on).stdout == "three is paused\n"
+    until_state(process, "three", "paused")
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=20)
+    assert (process.returncode, stderr) == (0, "")
+    listed = streamer("streams", "list", "--json", *on)
+    assert (listed.code, listed.stdout) == (0, "")
+
+
+def until_state(process, stream_id, state):
+    for line in process.stdout:
+        event = decode_event(line)
+        if event.stream_id == stream_id and getattr(event.data, "state", "") == state:
+            return
+    raise AssertionError(f"{stream_id} was never {state}")

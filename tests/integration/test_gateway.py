@@ -358,7 +358,13 @@ def test_streams_have_no_credentials(client, url):
     registry.put("cam1", msgspec.json.encode(source))
     assert httpx.get(f"{url}/v1/streams", headers=HEADERS).json() == {
         "streams": [
-            {"id": "cam1", "url": "rtsp://host/live?token=***", "options": {"transport": "udp"}}
+            {
+                "id": "cam1",
+                "url": "rtsp://host/live?token=***",
+                "options": {"transport": "udp"},
+                "paused": False,
+                "slot": 0,
+            }
         ]
     }
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from streamer.core.event import EventType, Status
+from streamer.core.event import EndReason, EventType, Status
 from streamer.runtime.supervisor import WorkerFailed
 from streamer.sources.recording import record
 from streamer.transport.keys import Keys
@@ -189,6 +189,63 @@ def test_a_source_removed_and_wanted_again_at_once_goes_on(farm):
     assert _states(farm, "cam") == ["connecting", "live", "ended", "connecting", "live"]
 
 
+def test_a_paused_source_says_so_and_begins_anew_when_resumed(farm):
+    farm.want("cam=synthetic:workcell?fps=10", "other=synthetic:workcell?fps=10&seed=4")
+    farm.start("ingest", "encoder", "temporal")
+    farm.wait_for(lambda: any(e.data.status is Status.CONFIRMED for e in _transitions(farm, "cam")))
+    farm.registry.update("cam", paused=True)
+    farm.wait_for(lambda: _states(farm, "cam")[-1:] == ["paused"])
+    left = _transitions(farm, "cam")[-1].data
+    assert (left.label, left.previous.segment.end_reason) == (None, EndReason.PAUSED)
+    farm.wait_for(lambda: farm.registry.get("cam").pause_said)
+    sent = farm.client.hget(Keys().source("cam"), "frame_us")
+    before = len(_transitions(farm, "other"))
+    farm.wait_for(lambda: len(_transitions(farm, "other")) > before)
+    assert farm.client.hget(Keys().source("cam"), "frame_us") == sent
+    assert _states(farm, "other") == ["connecting", "live"]
+    # One that comes later has nothing to say of it.
+    farm.start("ingest")
+    farm.registry.update("cam", paused=False)
+    farm.wait_for(lambda: _states(farm, "cam")[-1:] == ["live"])
+    assert _states(farm, "cam") == ["connecting", "live", "paused", "connecting", "live"]
+    epochs = [e.data.frame.epoch for e in farm.events() if e.stream_id == "cam"]
+    assert (epochs[0], epochs[-1]) == (1, 2)
+
+
+def test_a_source_paused_while_nobody_reads_it_is_said_to_be_paused(farm):
+    """And one that is removed while it is paused still gets its end."""
+    farm.want("cam=synthetic:workcell?fps=10")
+    first, *_ = farm.start("ingest", "encoder", "temporal")
+    farm.wait_for(lambda: "live" in _states(farm, "cam"))
+    first._process.kill()
+    farm.registry.update("cam", paused=True)
+    farm.start("ingest")
+    farm.wait_for(lambda: _states(farm, "cam")[-1:] == ["paused"])
+    farm.registry.remove("cam")
+    farm.wait_for(lambda: farm.registry.read() == ({}, {}))
+    assert _states(farm, "cam") == ["connecting", "live", "paused", "ended"]
+
+
+def test_a_camera_that_failed_for_good_is_tried_again_when_resumed(farm, tmp_path):
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(b"no video")
+    farm.want(f"cam={clip}")
+    farm.start("ingest", "encoder", "temporal")
+    farm.wait_for(lambda: _states(farm, "cam")[-1:] == ["failed"])
+    farm.registry.update("cam", paused=True)
+    farm.wait_for(lambda: _states(farm, "cam")[-1:] == ["paused"])
+    clip.unlink()
+    record(clip, seconds=2, seed=3, fps=10)
+    farm.registry.update("cam", paused=False)
+    farm.wait_for(lambda: _states(farm, "cam")[-2:] == ["live", "ended"])
+    farm.wait_for(lambda: list(farm.registry.finished()) == ["cam"])
+    # A file that was read to its end says nothing more when it is paused, and is read again after.
+    farm.registry.update("cam", paused=True)
+    farm.registry.update("cam", paused=False)
+    farm.wait_for(lambda: _states(farm, "cam")[-3:] == ["connecting", "live", "ended"])
+    assert _states(farm, "cam").count("paused") == 1
+
+
 def test_an_encoder_that_was_blocked_meanwhile_still_hears_of_an_end(farm):
     farm.want("cam=synthetic:workcell?fps=10")
     _, encoder, _ = farm.start("ingest", "encoder", "temporal")
@@ -239,8 +296,9 @@ def _log_is_whole(farm, source):
     return sent is not None and sent == logged and b"end_of_file" in last[0][1][b"e"]
 
 
-def _transitions(farm):
-    return [e for e in farm.events() if e.type is EventType.PHASE_TRANSITION]
+def _transitions(farm, stream_id="cam"):
+    own = [e for e in farm.events() if e.stream_id == stream_id]
+    return [e for e in own if e.type is EventType.PHASE_TRANSITION]
 
 
 def test_frames_can_travel_inside_redis(farm):

@@ -10,6 +10,7 @@ from streamer import __version__
 from workers.gateway.problem import PROBLEM_RESPONSES, answer_with_problems
 from workers.gateway.routes.events import events_router
 from workers.gateway.routes.health import health_router
+from workers.gateway.routes.pictures import pictures_router
 from workers.gateway.routes.session import session_router
 from workers.gateway.routes.streams import streams_router
 
@@ -28,6 +29,12 @@ def build_app(context: Context) -> FastAPI:
     )
     app.state.access = context.access
     answer_with_problems(app)
-    for router in (events_router, streams_router, session_router, health_router):
+    for router in (
+        events_router,
+        streams_router,
+        pictures_router,
+        session_router,
+        health_router,
+    ):
         app.include_router(router(context))
     return app

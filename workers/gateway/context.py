@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from workers.gateway.access import Access
     from workers.gateway.feed import Feed
     from workers.gateway.metrics import GatewayMetrics
+    from workers.gateway.previews import Previews
 
 HEARTBEAT_SECONDS = 15.0
 
@@ -28,7 +29,9 @@ class Context:
         metrics: Counts.
         access: Who may come in.
         policy: What sources may be added.
+        previews: Pictures of streams while somebody watches.
         heartbeat_seconds: Longest silence of an event stream.
+        credentials_directory: Whose files sources that come over HTTP may have credentials in.
     """
 
     feed: Feed
@@ -37,4 +40,6 @@ class Context:
     metrics: GatewayMetrics
     access: Access
     policy: SourcePolicy
+    previews: Previews
     heartbeat_seconds: float = HEARTBEAT_SECONDS
+    credentials_directory: str | None = None

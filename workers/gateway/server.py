@@ -22,6 +22,7 @@ from workers.gateway.app import build_app
 from workers.gateway.context import HEARTBEAT_SECONDS, Context
 from workers.gateway.feed import Feed
 from workers.gateway.limits import RateLimits
+from workers.gateway.previews import Previews
 from workers.gateway.protocol import GatewayProtocol
 from workers.gateway.shield import Shield, allowed_hosts, is_loopback
 from workers.gateway.tls import tls_context
@@ -77,10 +78,12 @@ class GatewayService:
         self._keys = Keys(settings.redis.partitions)
         self._metrics = metrics
         self._heartbeat_seconds = heartbeat_seconds
+        self._credentials_directory = settings.gateway.credentials_directory
         self._socket = _listen(settings.gateway.host, settings.gateway.port)
         self.port: int = self._socket.getsockname()[1]
         self._loop: asyncio.AbstractEventLoop | None = None
         self._feed: Feed | None = None
+        self._previews: Previews | None = None
         self._server: uvicorn.Server | None = None
         self._failure: BaseException | None = None
         self._started = threading.Event()
@@ -137,6 +140,8 @@ class GatewayService:
         assert self._server is not None
         assert self._feed is not None
         self._feed.close()
+        if self._previews is not None:
+            self._previews.close()
         self._server.should_exit = True
 
     def _run(self) -> None:
@@ -160,6 +165,7 @@ class GatewayService:
             access = self._access(client)
             await access.refresh()
             _check_reach(self._settings, num_tokens=access.num_tokens, has_tls=bool(self._tls))
+            self._previews = Previews(client, keys=self._keys)
             context = Context(
                 feed=self._feed,
                 client=client,
@@ -169,7 +175,9 @@ class GatewayService:
                 policy=SourcePolicy(
                     kinds=self._settings.allow_sources, networks=self._settings.allow_networks
                 ),
+                previews=self._previews,
                 heartbeat_seconds=self._heartbeat_seconds,
+                credentials_directory=self._credentials_directory,
             )
             app = Shield(
                 build_app(context),

@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from pydantic import BaseModel
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 
-from streamer.core.errors import TransportError
+from streamer.core.errors import ConfigError
 from streamer.sources.credentials import redact
 from streamer.transport.connection import redis_errors
-from streamer.transport.registry import StreamEntry
+from streamer.transport.registry import StreamRegistry
 from workers.gateway.auth import Scope, require
+from workers.gateway.prober import Prober
+from workers.gateway.source import NewStream, SourceFields, StreamChange, admit, read_source
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from streamer.sources.spec import SourceSpec
+    from streamer.transport.registry import StreamEntry
     from workers.gateway.context import Context
+
+MAX_NAMES_TRIED = 20
+
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"description": said, "content": {"application/problem+json": {}}}
+    for status, said in (
+        (400, "The source can't be, or is refused."),
+        (404, "No such stream."),
+        (409, "The name is taken."),
+        (429, "Too many probes at once."),
+        (503, "Redis is away."),
+    )
+}
 
 
 class _Source(msgspec.Struct):
@@ -31,6 +53,8 @@ class StreamInfo(BaseModel):
     id: str
     url: str
     options: dict[str, str]
+    paused: bool
+    slot: int
 
 
 class StreamList(BaseModel):
@@ -39,30 +63,159 @@ class StreamList(BaseModel):
     streams: list[StreamInfo]
 
 
+class ProbeInfo(BaseModel):
+    """What a source gives."""
+
+    source: str
+    codec: str
+    width: int
+    height: int
+    fps: float
+    longest_pause_seconds: float
+    first_frame_seconds: float
+    frames: int
+    live: bool
+    clock: str
+
+
 def streams_router(context: Context) -> APIRouter:
     """The routes."""
     router = APIRouter(tags=["streams"])
+    registry = StreamRegistry(context.client, keys=context.keys)
+    prober = Prober()
 
     @router.get("/v1/streams", dependencies=[require(Scope.EVENTS_READ)])
     def streams() -> StreamList:
         """The desired sources."""
-        return _stream_list(context)
+        return _stream_list(registry)
+
+    @router.get(
+        "/v1/streams/{stream_id}", responses=_PROBLEMS, dependencies=[require(Scope.EVENTS_READ)]
+    )
+    def stream(stream_id: str) -> StreamInfo:
+        """One of them."""
+        return _stream_info(stream_id, _found(stream_id, registry.get(stream_id)))
+
+    @router.post(
+        "/v1/streams",
+        status_code=201,
+        responses=_PROBLEMS,
+        dependencies=[require(Scope.STREAMS_WRITE)],
+    )
+    def add(new: NewStream, response: Response) -> StreamInfo:
+        """Watch another stream. Some ingest worker begins within two seconds."""
+        stream_id, entry = _add(context, registry, new)
+        response.headers["Location"] = f"/v1/streams/{stream_id}"
+        return _stream_info(stream_id, entry)
+
+    @router.post(
+        "/v1/streams/probe", responses=_PROBLEMS, dependencies=[require(Scope.STREAMS_WRITE)]
+    )
+    async def probe(asked: SourceFields) -> ProbeInfo:
+        """Open a source for a moment, without watching it."""
+        # In a thread: reading a synthetic source makes it, and names may have to be looked up.
+        spec = await run_in_threadpool(_admitted, context, asked, stream_id=None)
+        return ProbeInfo.model_validate(await prober.probe(spec))
+
+    @router.patch(
+        "/v1/streams/{stream_id}", responses=_PROBLEMS, dependencies=[require(Scope.STREAMS_WRITE)]
+    )
+    def update(stream_id: str, change: StreamChange) -> StreamInfo:
+        """Read a stream from another source, pause or resume it."""
+        _found(stream_id, registry.get(stream_id))
+        source = None
+        if change.source is not None:
+            asked = SourceFields(
+                source=change.source, options=change.options, credentials=change.credentials
+            )
+            source = msgspec.json.encode(_admitted(context, asked, stream_id=stream_id))
+        entry = registry.update(stream_id, source=source, paused=change.paused)
+        return _stream_info(stream_id, _found(stream_id, entry))
+
+    @router.post(
+        "/v1/streams/{stream_id}/pause",
+        responses=_PROBLEMS,
+        dependencies=[require(Scope.STREAMS_WRITE)],
+    )
+    def pause(stream_id: str) -> StreamInfo:
+        """Stop reading a stream, until it is resumed. What is open in it ends."""
+        return _stream_info(stream_id, _found(stream_id, registry.update(stream_id, paused=True)))
+
+    @router.post(
+        "/v1/streams/{stream_id}/resume",
+        responses=_PROBLEMS,
+        dependencies=[require(Scope.STREAMS_WRITE)],
+    )
+    def resume(stream_id: str) -> StreamInfo:
+        """Read a paused stream again. A file begins anew."""
+        return _stream_info(stream_id, _found(stream_id, registry.update(stream_id, paused=False)))
+
+    @router.delete(
+        "/v1/streams/{stream_id}",
+        status_code=204,
+        responses=_PROBLEMS,
+        dependencies=[require(Scope.STREAMS_WRITE)],
+    )
+    def remove(stream_id: str) -> None:
+        """Watch a stream no longer. What is open in it ends."""
+        if not registry.remove(stream_id):
+            raise _no_such(stream_id)
 
     return router
 
 
-def _stream_list(context: Context) -> StreamList:
-    with redis_errors("read streams"):
-        raw: Any = context.client.hgetall(context.keys.streams)
-    infos = [_stream_info(stream_id.decode(), value) for stream_id, value in raw.items()]
-    return StreamList(streams=sorted(infos, key=lambda info: info.id))
+def _add(context: Context, registry: StreamRegistry, new: NewStream) -> tuple[str, StreamEntry]:
+    with redis_errors("look for a run"):
+        # What is added while a `streamer run` lives ends with it.
+        run = bool(context.client.exists(context.keys.run))
+    for _ in range(MAX_NAMES_TRIED):
+        taken = registry.read()[0].keys()
+        spec = _admitted(context, new, stream_id=new.id, taken=taken)
+        entry = registry.add(spec.stream_id, msgspec.json.encode(spec), run=run)
+        if entry is not None:
+            return spec.stream_id, entry
+        if spec.stream_id in taken:  # a name that was given, not one of those derived
+            break
+    raise HTTPException(
+        409, f"{spec.stream_id}: expected a name that is free, found it taken; give another id"
+    )
 
 
-def _stream_info(stream_id: str, value: bytes) -> StreamInfo:
+def _admitted(
+    context: Context, asked: SourceFields, *, stream_id: str | None, taken: Collection[str] = ()
+) -> SourceSpec:
+    spec = read_source(asked, stream_id=stream_id, taken=taken)
+    return admit(spec, credentials_directory=context.credentials_directory)
+
+
+def _stream_list(registry: StreamRegistry) -> StreamList:
+    infos = []
+    for stream_id, entry in sorted(registry.read()[0].items()):
+        if not entry.removed:
+            with contextlib.suppress(ConfigError):  # another program's: no worker reads it either
+                infos.append(_stream_info(stream_id, entry))
+    return StreamList(streams=infos)
+
+
+def _found(stream_id: str, entry: StreamEntry | None) -> StreamEntry:
+    if entry is None:
+        raise _no_such(stream_id)
+    return entry
+
+
+def _no_such(stream_id: str) -> HTTPException:
+    return HTTPException(404, f"{stream_id[:64]}: no such stream; GET /v1/streams lists them")
+
+
+def _stream_info(stream_id: str, entry: StreamEntry) -> StreamInfo:
     try:
-        entry = msgspec.json.decode(value, type=StreamEntry)
         source = msgspec.json.decode(entry.source, type=_Source)
     except msgspec.MsgspecError as error:
-        raise TransportError(f"streams: {stream_id}: unreadable entry ({error})") from error
-    options = {key: redact(option) for key, option in source.options.items()}
-    return StreamInfo(id=stream_id, url=redact(source.url), options=options)
+        raise ConfigError(f"{stream_id}: expected a source of ours, found {error}") from error
+    return StreamInfo(
+        id=stream_id,
+        url=redact(source.url),
+        options={key: redact(option) for key, option in source.options.items()},
+        paused=entry.paused,
+        slot=entry.slot,
+    )
