@@ -62,7 +62,7 @@ class HttpLink:
         self._connection = kind(parts.hostname, port, timeout=CONNECT_SECONDS)
         self.name = f"{parts.scheme}://{parts.netloc}"
         self._path = parts.path.rstrip("/").removesuffix("/v1/events") + "/v1/events"
-        self._query = [("stream", stream_id) for stream_id in sorted(wanted.streams)]
+        self._query = [("stream", pattern) for pattern in wanted.streams]
         self._since = since
         if token is not None and not _TOKEN.fullmatch(token):
             raise ConfigError("events: expected a token as `streamer token create` prints it")

@@ -10,8 +10,10 @@ from streamer import __version__
 from workers.gateway.problem import answer_with_problems
 from workers.gateway.routes.events import events_router
 from workers.gateway.routes.health import health_router
+from workers.gateway.routes.history import history_router
 from workers.gateway.routes.session import session_router
 from workers.gateway.routes.streams import streams_router
+from workers.gateway.routes.websocket import websocket_router
 
 if TYPE_CHECKING:
     from workers.gateway.context import Context
@@ -27,6 +29,13 @@ def build_app(context: Context) -> FastAPI:
     )
     app.state.access = context.access
     answer_with_problems(app)
-    for router in (events_router, streams_router, session_router, health_router):
+    for router in (
+        events_router,
+        websocket_router,
+        history_router,
+        streams_router,
+        session_router,
+        health_router,
+    ):
         app.include_router(router(context))
     return app
