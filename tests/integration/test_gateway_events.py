@@ -17,7 +17,7 @@ from streamer.core.event import EventType, Status
 from streamer.transport.connection import connect
 from streamer.transport.keys import Keys
 from tests.eventlog import append, log, make_event
-from tests.gateways import HEADERS, serving_events
+from tests.gateways import HEADERS, serving_events, wait_until_read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,8 +98,7 @@ def test_open_segments_come_first(client, url, valkey):
             make_event(5, type=EventType.PHASE_TRANSITION),
         ],
     )
-    with listening(url, "?since=0") as messages:  # the feed has them all then
-        assert len(until_live(messages)) == 7
+    wait_until_read(url, log(client)[-1][0])
     assert opened(url) == [("door", 1), ("cam", 3), ("cam", 5)]
     assert opened(url, "?stream=d*&type=action.*") == [("door", 1)]
     assert opened(url, "?min_confidence=0.95") == []
@@ -107,8 +106,7 @@ def test_open_segments_come_first(client, url, valkey):
     with serving_events(valkey.url) as other:
         assert opened(other) == [("door", 1), ("cam", 3), ("cam", 5)]
     append(client, [action(6, END, start=3)])
-    with listening(url, "?since=0") as messages:
-        until_live(messages)
+    wait_until_read(url, log(client)[-1][0])
     assert opened(url) == [("door", 1), ("cam", 5)]
 
 
@@ -142,6 +140,7 @@ def test_open_segments_are_for_who_begins_now(client, url):
 
 def test_a_websocket_says_the_same(client, url):
     append(client, [action(number, START, start=number) for number in range(1, 4)])
+    wait_until_read(url, log(client)[-1][0])
     with websocket(url) as connection:
         frames = [json.loads(connection.recv(PATIENCE_SECONDS)) for _ in range(5)]
         assert [frame["event"] for frame in frames] == ["hello", "open", "open", "open", "live"]

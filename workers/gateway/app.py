@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 from streamer import __version__
+from workers.gateway.openapi import describe_api
 from workers.gateway.problem import answer_with_problems
 from workers.gateway.routes.events import events_router
 from workers.gateway.routes.health import health_router
 from workers.gateway.routes.history import history_router
+from workers.gateway.routes.schemas import schemas_router
 from workers.gateway.routes.session import session_router
 from workers.gateway.routes.streams import streams_router
 from workers.gateway.routes.websocket import websocket_router
@@ -34,8 +36,10 @@ def build_app(context: Context) -> FastAPI:
         websocket_router,
         history_router,
         streams_router,
+        schemas_router,
         session_router,
         health_router,
     ):
         app.include_router(router(context))
+    describe_api(app)
     return app

@@ -10,7 +10,9 @@ from fastapi.responses import Response
 from pydantic import Field
 
 from streamer.client.cursor import Cursor, parse_since
+from streamer.client.gap import GapReason
 from streamer.client.log import EventLog
+from streamer.core.event_schema import ANY_EVENT
 from workers.gateway.auth import Scope, require
 from workers.gateway.history import read_page
 from workers.gateway.message import gap_data
@@ -20,6 +22,31 @@ if TYPE_CHECKING:
     from workers.gateway.context import Context
 
 MAX_LIMIT = 1_000
+
+_CURSOR_OR_NULL = {"type": ["string", "null"]}
+_PAGE = {
+    "schema": {
+        "type": "object",
+        "properties": {
+            "events": {
+                "type": "array",
+                "maxItems": MAX_LIMIT,
+                "items": {"$ref": f"#/components/schemas/{ANY_EVENT}"},
+            },
+            "next": _CURSOR_OR_NULL,
+            "gap": {
+                "type": ["object", "null"],
+                "properties": {
+                    "reason": {"enum": [reason.value for reason in GapReason]},
+                    "after": {"type": "string"},
+                    "oldest": _CURSOR_OR_NULL,
+                },
+                "required": ["reason", "after", "oldest"],
+            },
+        },
+        "required": ["events", "next", "gap"],
+    }
+}
 
 
 class HistoryQuery(EventSelection):
@@ -48,7 +75,11 @@ def history_router(context: Context) -> APIRouter:
     """The routes."""
     router = APIRouter(tags=["events"])
 
-    @router.get("/v1/events/history", dependencies=[require(Scope.EVENTS_READ)])
+    @router.get(
+        "/v1/events/history",
+        dependencies=[require(Scope.EVENTS_READ)],
+        responses={200: {"description": "A page.", "content": {"application/json": _PAGE}}},
+    )
     def history(query: Annotated[HistoryQuery, Query()]) -> Response:
         """The past, oldest first, page by page.
 
