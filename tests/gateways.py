@@ -47,7 +47,7 @@ def serving_events(
     """
     settings = Settings(
         redis=RedisSettings(url=redis_url, partitions=num_partitions),
-        gateway=GatewaySettings(port=0, **gateway),
+        gateway=GatewaySettings(**{"port": 0, **gateway}),
     )
     service = GatewayService(settings, GatewayMetrics(CollectorRegistry()), run_token=run_token)
     try:

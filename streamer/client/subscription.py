@@ -92,8 +92,9 @@ class Subscription:
         self.close()
 
     def stop(self) -> None:
-        """Ask it to end, from another thread: its iterator ends within a few seconds."""
+        """Ask it to end, from another thread: its iterator ends within seconds."""
         self._closed.set()
+        self._link.interrupt()
 
     def close(self) -> None:
         """End it and its connection, from its own thread. Idempotent."""
@@ -113,6 +114,8 @@ class Subscription:
                     if finished or self._closed.is_set():
                         return
             except TransportError as error:
+                if self._closed.is_set():
+                    return
                 # Without a first connection the address is more likely wrong than the server away.
                 if not error.retryable or self.cursor is None:
                     raise
