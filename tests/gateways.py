@@ -7,8 +7,11 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+import time
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import msgspec
 from prometheus_client import CollectorRegistry
 
@@ -44,7 +47,7 @@ def serving_events(
     """
     settings = Settings(
         redis=RedisSettings(url=redis_url, partitions=num_partitions),
-        gateway=GatewaySettings(port=0, **gateway),
+        gateway=GatewaySettings(**{"port": 0, **gateway}),
     )
     service = GatewayService(settings, GatewayMetrics(CollectorRegistry()), run_token=run_token)
     try:
@@ -96,3 +99,12 @@ class Gateway:
         self._ours.close()
         self.process.kill()
         self.process.communicate()
+
+
+def wait_until_read(url: str, entry_id: str) -> None:
+    """Until the gateway has read the log up to there."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    pause = threading.Event()
+    while httpx.get(f"{url}/v1/health", headers=HEADERS).json()["cursor"] != entry_id:
+        assert time.monotonic() < deadline, f"the gateway has not read {entry_id}"
+        pause.wait(0.02)

@@ -37,12 +37,18 @@ def tail(
         help="For the gateway: env:NAME, file:PATH or the token. Default: that of a run of yours "
         "there, or STREAMER_TOKEN.",
     ),
-    stream: list[str] = typer.Option([], help="Only this stream; may be repeated."),
+    stream: list[str] = typer.Option([], help="Only this stream: 'cam1', 'cam*'; repeatable."),
     types: list[str] = typer.Option(
         [], "--type", help="Only these types: 'action.*', 'streamer.phase.transition'; repeatable."
     ),
     since: str | None = typer.Option(
         None, help="Begin so long ago (10m) or after a cursor (0: the oldest event kept)."
+    ),
+    min_confidence: float = typer.Option(
+        0.0,
+        min=0.0,
+        max=1.0,
+        help="Only what is so sure; ends and retractions are shown all the same.",
     ),
     json: bool = typer.Option(False, "--json", help="One CloudEvent per line."),
     follow: bool = typer.Option(True, help="Wait for further events."),
@@ -58,6 +64,7 @@ def tail(
         since=since if since is not None or follow else "0",
         stream=stream,
         types=types,
+        min_confidence=min_confidence,
         token=None if url is None else gateway_token(url, given=token),
         follow=follow,
         on_hole=_warn,

@@ -1,9 +1,18 @@
 """Subscribe to events from Python: `for event in subscribe("http://127.0.0.1:8080"): ...`.
 
-`subscription.py` is the loop, `redis.py` and `http.py` the two ways to the log, the rest is pure.
+`subscribe_async` does the same in an event loop. `subscription.py` goes on over lost connections,
+`redis.py` and `http.py` are the two ways to the log, the rest is pure.
 """
 
+from streamer.client.async_subscription import AsyncSubscription, subscribe_async
 from streamer.client.continuity import Hole, HoleReason
 from streamer.client.subscription import Subscription, subscribe
 
-__all__ = ["Hole", "HoleReason", "Subscription", "subscribe"]
+__all__ = [
+    "AsyncSubscription",
+    "Hole",
+    "HoleReason",
+    "Subscription",
+    "subscribe",
+    "subscribe_async",
+]

@@ -32,6 +32,13 @@ class EntryId(NamedTuple):
     def __str__(self) -> str:
         return f"{self.ms}-{self.serial}"
 
+    @property
+    def before(self) -> EntryId:
+        """The last id that sorts before this one; of the first one itself."""
+        if self.serial:
+            return EntryId(self.ms, self.serial - 1)
+        return EntryId(self.ms - 1, _MAX_PART) if self.ms else self
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """The id that `text` is: `1767225600000-0`, or without the serial.

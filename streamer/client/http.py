@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import re
+import socket
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
@@ -62,11 +64,13 @@ class HttpLink:
         self._connection = kind(parts.hostname, port, timeout=CONNECT_SECONDS)
         self.name = f"{parts.scheme}://{parts.netloc}"
         self._path = parts.path.rstrip("/").removesuffix("/v1/events") + "/v1/events"
-        self._query = [("stream", stream_id) for stream_id in sorted(wanted.streams)]
+        self._query = [("stream", pattern) for pattern in wanted.streams]
         self._since = since
         if token is not None and not _TOKEN.fullmatch(token):
             raise ConfigError("events: expected a token as `streamer token create` prints it")
         self._token = token
+        self._socket: socket.socket | None = None
+        self._interrupted = False
 
     def messages(self, cursor: Cursor | None) -> Iterator[Message]:
         """Everything after the cursor, then what comes, until the gateway ends it."""
@@ -84,7 +88,16 @@ class HttpLink:
 
     def close(self) -> None:
         """Close the connection."""
+        self._socket = None
         self._connection.close()
+
+    def interrupt(self) -> None:
+        """End the wait of the thread that reads, for good."""
+        self._interrupted = True
+        connection = self._socket
+        if connection is not None:
+            with contextlib.suppress(OSError):  # it has just ended by itself
+                connection.shutdown(socket.SHUT_RDWR)
 
     def _ask(self, cursor: Cursor | None) -> http.client.HTTPResponse:
         headers = {"Accept": "text/event-stream"}
@@ -98,6 +111,10 @@ class HttpLink:
         path = f"{self._path}?{urlencode(query)}" if query else self._path
         self._connection.timeout = CONNECT_SECONDS
         self._connection.connect()
+        # The connection gives it away to its response.
+        self._socket = self._connection.sock
+        if self._interrupted:
+            raise TransportError(f"gateway {self.name}: interrupted")
         self._connection.sock.settimeout(SILENCE_SECONDS)
         self._connection.request("GET", path, headers=headers)
         response = self._connection.getresponse()
@@ -125,6 +142,8 @@ def _told(message: SseMessage) -> Message | None:
             return Rewound(place)
         case "live":
             return Position(place, live=True)
+        case "open":
+            return None  # said before; who subscribes here wants what comes
         case "overflow" | "end":
             # The gateway hangs up now; the next connection goes on from the cursor, or is refused.
             return None

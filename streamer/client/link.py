@@ -70,3 +70,7 @@ class Link(Protocol):
     def close(self) -> None:
         """End the connection. Idempotent."""
         ...
+
+    def interrupt(self) -> None:
+        """From another thread: have `messages` end soon, and not wait again."""
+        ...

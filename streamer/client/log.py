@@ -89,6 +89,31 @@ class EventLog:
             found[partition] = (_events(partition, rows), LogRange.of(info))
         return found
 
+    def back(self, ends: Mapping[int, EntryId], *, count: int) -> dict[int, list[LoggedEvent]]:
+        """By partition, the newest entries up to a place, newest first."""
+        pipeline = self._client.pipeline(transaction=False)
+        for partition, end in ends.items():
+            pipeline.xrevrange(Keys().events(partition), str(end), "-", count=count)
+        answers = self._execute(pipeline)
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise translated(answer, "read events")
+        return {at: _events(at, rows) for at, rows in zip(ends, answers, strict=True)}
+
+    def between(
+        self, after: Mapping[int, EntryId], until: Mapping[int, EntryId], *, count: int
+    ) -> dict[int, list[LoggedEvent]]:
+        """By partition, the oldest entries after a place and up to another, in order."""
+        pipeline = self._client.pipeline(transaction=False)
+        for partition, place in after.items():
+            key = Keys().events(partition)
+            pipeline.xrange(key, f"({place}", str(until[partition]), count=count)
+        answers = self._execute(pipeline)
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise translated(answer, "read events")
+        return {at: _events(at, rows) for at, rows in zip(after, answers, strict=True)}
+
     def find(self, partition: int, ids: Sequence[EntryId]) -> list[LoggedEvent | None]:
         """The entries with these ids; None for those that are not there."""
         pipeline = self._client.pipeline(transaction=False)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from streamer.client.follower import Item
     from streamer.client.link import Message
 
-BLOCK_SECONDS = 2.0
+BLOCK_SECONDS = 1.0
 """Longest wait inside one read."""
 
 
@@ -86,6 +86,9 @@ class RedisLink:
         if self._client is not None:
             self._client.close()
             self._client = None
+
+    def interrupt(self) -> None:
+        """Nothing: a read waits for `BLOCK_SECONDS` at most."""
 
     def _told(self, item: Item, cursor: Cursor) -> Message:
         match item:

@@ -92,8 +92,9 @@ class Subscription:
         self.close()
 
     def stop(self) -> None:
-        """Ask it to end, from another thread: its iterator ends within a few seconds."""
+        """Ask it to end, from another thread: its iterator ends within seconds."""
         self._closed.set()
+        self._link.interrupt()
 
     def close(self) -> None:
         """End it and its connection, from its own thread. Idempotent."""
@@ -113,6 +114,8 @@ class Subscription:
                     if finished or self._closed.is_set():
                         return
             except TransportError as error:
+                if self._closed.is_set():
+                    return
                 # Without a first connection the address is more likely wrong than the server away.
                 if not error.retryable or self.cursor is None:
                     raise
@@ -151,7 +154,7 @@ class Subscription:
         new, hole = self._continuity.take(event)
         if hole is not None:
             self._tell(hole)
-        return event if new and self._wanted.takes_type(event.type) else None
+        return event if new and self._wanted.takes_said(event) else None
 
     def _tell(self, hole: Hole) -> None:
         self.holes.append(hole)
@@ -166,6 +169,7 @@ def subscribe(
     stream: str | Sequence[str] | None = None,
     types: Sequence[str] = (),
     token: str | None = None,
+    min_confidence: float = 0.0,
     follow: bool = True,
     on_hole: Callable[[Hole], None] | None = None,
     on_lost: Callable[[TransportError], None] | None = None,
@@ -177,9 +181,10 @@ def subscribe(
             the data plane, or `http(s)://…` of a gateway.
         since: Begin so long ago (`10m`) or after a cursor (`0`: the oldest event kept); None
             begins with the next event.
-        stream: Only this stream, or these.
+        stream: Only this stream, or these: globs, `cam*`.
         types: Only these types; globs, where `streamer.` may be left out: `action.*`.
         token: For a gateway; None takes the one in the variable `STREAMER_TOKEN`, if it is set.
+        min_confidence: Only what is so sure, 0–1; ends and retractions always. See `EventFilter`.
         follow: False ends when everything there was has been delivered.
         on_hole: Is told of missing events, before the event that follows them.
         on_lost: Is told of a lost connection, before it is made again; what it raises ends the
@@ -189,7 +194,7 @@ def subscribe(
         ConfigError: The URL, `since` or the token can't be.
     """
     streams = [stream] if isinstance(stream, str) else stream or ()
-    wanted = EventFilter(frozenset(streams), tuple(types))
+    wanted = EventFilter(tuple(streams), tuple(types), min_confidence)
     start = None if since is None else parse_since(since)
     scheme = urlsplit(url).scheme
     link: Link

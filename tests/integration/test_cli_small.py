@@ -61,6 +61,20 @@ def test_tail_finds_the_running_pipeline_and_filters(valkey, client):
     assert [decode_event(line) for line in result.stdout.splitlines()] == [EVENTS[1]]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        (("--stream", "c*"), EVENTS[:2]),
+        (("--stream", "o*", "--stream", "x"), EVENTS[2:]),
+        (("--min-confidence", "0.9"), EVENTS),
+        (("--min-confidence", "0.95"), EVENTS[:1]),  # a status has none
+    ],
+)
+def test_tail_takes_globs_and_a_confidence(valkey, client, arguments, found):
+    result = tail("--json", "--no-follow", "--since", "10m", *arguments)
+    assert [decode_event(line) for line in result.stdout.splitlines()] == found
+
+
 def test_tail_prints_a_line_per_event_for_people(valkey, client):
     lines = tail("--since", "10m", "--no-follow").stdout.splitlines()
     assert len(lines) == 3

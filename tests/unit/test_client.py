@@ -262,6 +262,9 @@ class ScriptedLink:
     def close(self) -> None:
         self.closed += 1
 
+    def interrupt(self) -> None:
+        pass
+
 
 def place(ms: int) -> Cursor:
     return Cursor(rest=EntryId(ms, 0))

@@ -1,5 +1,5 @@
 """The gateway: events over HTTP.
 
-`feed.py` reads the log once for all clients, `catchup.py` what each missed, `app.py` is the API,
+`feed.py` reads the log once for all clients, `session.py` is one client, `routes/` is the API,
 `server.py` the process around it.
 """

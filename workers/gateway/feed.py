@@ -1,19 +1,23 @@
-"""The live feed: one reader of the event log for all clients, a bounded buffer for each."""
+"""The live feed: one reader of the event log for all clients."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
 
 from streamer.client.follower import Follower
-from streamer.client.gap import Rewind
-from streamer.client.log import EventLog
+from streamer.client.gap import Gap, Rewind
+from streamer.client.log import EventLog, LoggedEvent
+from streamer.client.segments import OpenSegments
 from streamer.core.errors import TransportError
 from streamer.transport.connection import reconnect
+from workers.gateway.batch import Batch
+from workers.gateway.scan import segments_before
+from workers.gateway.subscriber import Subscriber
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,13 +26,8 @@ if TYPE_CHECKING:
 
     from streamer.client.cursor import Cursor, EntryId
     from streamer.client.follower import Item
+    from streamer.client.segments import SegmentsBefore
     from workers.gateway.metrics import GatewayMetrics
-
-MAX_BEHIND = 1_000
-"""Events that may wait for one client. One that falls further behind is disconnected."""
-
-MAX_TAKEN = 64
-"""Events sent to a client in one write."""
 
 BLOCK_SECONDS = 0.5
 """Longest wait inside one read: a stop waits for it."""
@@ -36,46 +35,34 @@ BLOCK_SECONDS = 0.5
 RETRY_SECONDS = 0.5
 
 
-class Subscriber:
-    """What waits for one client."""
+@dataclass(frozen=True, slots=True)
+class Seam:
+    """Where a new client joins.
 
-    def __init__(self) -> None:
-        self._buffer: deque[Item] = deque()
-        self._news = asyncio.Event()
-        self.overflowed = False
-        self.closed = False
+    Attributes:
+        subscriber: Gets everything after the places, and nothing before them.
+        places: By partition, the last entry that it will not get.
+        open: The newest event of each segment open there.
+    """
 
-    def offer(self, items: Sequence[Item]) -> bool:
-        """Append, unless that is too much: then the client has overflowed, and gets no more.
+    subscriber: Subscriber
+    places: dict[int, EntryId]
+    open: tuple[LoggedEvent, ...]
 
-        But for rewinds: without them it would resume after an entry that is gone.
-        """
-        if self.overflowed:
-            return True
-        if len(self._buffer) + len(items) > MAX_BEHIND:
-            self.overflowed = True
-            self._buffer = deque(i for i in (*self._buffer, *items) if isinstance(i, Rewind))
-        else:
-            self._buffer.extend(items)
-        self._news.set()
-        return not self.overflowed
 
-    def close(self) -> None:
-        """There will be no more."""
-        self.closed = True
-        self._news.set()
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """Entries, and what was open before them in partitions that were not simply read on."""
 
-    async def take(self, *, timeout_seconds: float) -> list[Item]:
-        """The next ones; waits for the first. Empty after the time-out, or at the end."""
-        if not self._buffer and not self.overflowed and not self.closed:
-            self._news.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), timeout_seconds)
-        return [self._buffer.popleft() for _ in range(min(len(self._buffer), MAX_TAKEN))]
+    items: Sequence[Item]
+    scanned: SegmentsBefore | None = None
+    rescanned: frozenset[int] = frozenset()
 
 
 class Feed:
     """Reads the log from its end on, and hands every entry to every subscriber.
+
+    On the way it keeps which segments are open, so that this costs a new client nothing.
 
     The reading is done in a thread, by what a subscriber in Python uses too: there is one way to
     follow a log, over all kinds of servers, and redis.asyncio would need a second one.
@@ -88,7 +75,9 @@ class Feed:
     def __init__(self, client: redis.Redis, *, metrics: GatewayMetrics) -> None:
         self._client = client
         self._metrics = metrics
-        self._follower = Follower(EventLog(client))
+        self._log = EventLog(client)
+        self._follower = Follower(self._log)
+        self._segments = OpenSegments()
         self._subscribers: set[Subscriber] = set()
         self._closed = False
         self.places: dict[int, EntryId] = {}
@@ -101,25 +90,24 @@ class Feed:
         return len(self._subscribers)
 
     @contextlib.contextmanager
-    def subscribed(self) -> Iterator[tuple[Subscriber, dict[int, EntryId]]]:
-        """A subscriber that gets everything after the places returned, and nothing before them."""
+    def subscribed(self) -> Iterator[Seam]:
+        """A subscriber while entered, and where it begins."""
         subscriber = Subscriber()
         self._subscribers.add(subscriber)
         if self._closed:
             subscriber.close()
         try:
-            yield subscriber, self.places
+            yield Seam(subscriber, self.places, self._segments.events)
         finally:
             self._subscribers.discard(subscriber)
 
     async def start(self) -> None:
-        """Find the end of the log.
+        """Find the end of the log, and what is open there.
 
         Raises:
             TransportError: Redis does not answer.
         """
-        await asyncio.to_thread(self._follower.begin, None)
-        self._hand_out([])
+        self._hand_out(await asyncio.to_thread(self._begin))
 
     async def run(self) -> None:
         """Read until cancelled. Connects again for ever.
@@ -129,10 +117,9 @@ class Feed:
         """
         while True:
             try:
-                self._hand_out(await asyncio.to_thread(self._follower.resume))
+                self._hand_out(await asyncio.to_thread(self._resume))
                 while True:
-                    read = asyncio.to_thread(self._follower.read, wait_seconds=BLOCK_SECONDS)
-                    self._hand_out(await read)
+                    self._hand_out(await asyncio.to_thread(self._read))
             except TransportError as error:
                 if not error.retryable:
                     raise
@@ -148,13 +135,42 @@ class Feed:
         for subscriber in self._subscribers:
             subscriber.close()
 
-    def _hand_out(self, items: Sequence[Item]) -> None:
-        # No await: a subscriber added in between would see the places and the entries.
-        for subscriber in self._subscribers:
-            if items and not subscriber.offer(items):
-                self._metrics.overflows.inc()
+    def _begin(self) -> _Read:
+        self._follower.begin(None)
+        places = self._follower.places
+        return _Read([], segments_before(self._log, places), frozenset(places))
+
+    def _resume(self) -> _Read:
+        return self._with_segments(self._follower.resume())
+
+    def _read(self) -> _Read:
+        return self._with_segments(self._follower.read(wait_seconds=BLOCK_SECONDS))
+
+    def _with_segments(self, items: Sequence[Item]) -> _Read:
+        moved: dict[int, EntryId] = {}
         for item in items:
-            if isinstance(item, Rewind):
+            if isinstance(item, Gap | Rewind):
+                moved.update(item.resume)
+        if not moved:
+            return _Read(items)
+        # What the lost entries opened or closed is open or closed no more.
+        return _Read(items, segments_before(self._log, moved), frozenset(moved))
+
+    def _hand_out(self, read: _Read) -> None:
+        # No await: a subscriber added in between would see the places and the entries.
+        before, self.places = self.places, self._follower.places
+        self.cursor = self._follower.cursor
+        if read.scanned is not None:
+            self._segments.forget(read.rescanned)
+            read.scanned.fold_into(self._segments)
+        for item in read.items:
+            if isinstance(item, LoggedEvent):
+                self._segments.take(item)
+            elif isinstance(item, Rewind):
                 structlog.get_logger().warning("event log rolled back", partitions=[*item.resume])
-        self.places, self.cursor = self._follower.places, self._follower.cursor
+        if read.items:
+            batch = Batch(read.items, before=before, after=self.places)
+            for subscriber in self._subscribers:
+                if not subscriber.offer(batch):
+                    self._metrics.overflows.inc()
         self.connected = True

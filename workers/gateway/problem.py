@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from fastapi.exceptions import RequestValidationError
+from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
@@ -57,6 +57,7 @@ class ProblemResponse(JSONResponse):
 def answer_with_problems(app: FastAPI) -> None:
     """Have every error of the app answered with a problem document."""
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(WebSocketRequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(ConfigError, _refused)
     app.add_exception_handler(TransportError, _away)
@@ -64,7 +65,7 @@ def answer_with_problems(app: FastAPI) -> None:
 
 
 async def _invalid(_request: Request, error: Exception) -> ProblemResponse:
-    assert isinstance(error, RequestValidationError)
+    assert isinstance(error, RequestValidationError | WebSocketRequestValidationError)
     details = [
         f"{'.'.join(str(part) for part in problem['loc'][1:])}: {problem['msg']}"
         for problem in error.errors()

@@ -41,6 +41,9 @@ DRAIN_SECONDS = 2
 STALLED_MS = 30_000
 """A client that has taken nothing for so long is cut off by the kernel."""
 
+MAX_HEARD_BYTES = 4096
+"""Of one frame that a WebSocket sends to us: nobody has anything to say there."""
+
 SEND_BUFFER_BYTES = 256 * 1024
 """Of each connection, in the kernel: what a slow client holds besides its own buffer."""
 
@@ -214,6 +217,9 @@ class GatewayService:
             proxy_headers=False,  # anybody can send them
             ssl_context_factory=None if tls is None else lambda *_: tls,
             lifespan="off",
+            ws="websockets-sansio",
+            ws_max_size=MAX_HEARD_BYTES,
+            ws_per_message_deflate=False,  # it would hold 300 kB per client, and much CPU
             timeout_graceful_shutdown=DRAIN_SECONDS,
         )
 
