@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 from streamer import __version__
+from workers.gateway.openapi import describe_api
 from workers.gateway.problem import PROBLEM_RESPONSES, answer_with_problems
-from workers.gateway.routes.events import events_router
-from workers.gateway.routes.timeline import timeline_router
 from workers.gateway.routes.corrections import corrections_router
+from workers.gateway.routes.events import events_router
+from workers.gateway.routes.health import health_router
+from workers.gateway.routes.history import history_router
 from workers.gateway.routes.models import models_router
 from workers.gateway.routes.page import page_router
-from workers.gateway.routes.health import health_router
 from workers.gateway.routes.pictures import pictures_router
-from workers.gateway.openapi import describe_api
-from workers.gateway.routes.history import history_router
 from workers.gateway.routes.schemas import schemas_router
 from workers.gateway.routes.session import session_router
 from workers.gateway.routes.streams import streams_router
+from workers.gateway.routes.timeline import timeline_router
 from workers.gateway.routes.websocket import websocket_router
 
 if TYPE_CHECKING:

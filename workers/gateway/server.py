@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
@@ -19,9 +20,11 @@ from streamer.transport.registry import agree
 from streamer.transport.tokens import TokenStore
 from workers.gateway.access import Access
 from workers.gateway.app import build_app
+from workers.gateway.board import Board
 from workers.gateway.context import HEARTBEAT_SECONDS, Context
 from workers.gateway.feed import Feed
 from workers.gateway.limits import RateLimits
+from workers.gateway.live import LiveViews
 from workers.gateway.previews import Previews
 from workers.gateway.protocol import GatewayProtocol
 from workers.gateway.shield import Shield, allowed_hosts, is_loopback
@@ -169,6 +172,7 @@ class GatewayService:
             await access.refresh()
             _check_reach(self._settings, num_tokens=access.num_tokens, has_tls=bool(self._tls))
             self._previews = Previews(client, keys=self._keys)
+            board = Board(self._feed, client)
             context = Context(
                 feed=self._feed,
                 client=client,
@@ -179,6 +183,10 @@ class GatewayService:
                     kinds=self._settings.allow_sources, networks=self._settings.allow_networks
                 ),
                 previews=self._previews,
+                board=board,
+                live=LiveViews(client, keys=self._keys),
+                corrections=Path(self._settings.corrections),
+                latency_budget_seconds=self._settings.latency_budget_seconds,
                 heartbeat_seconds=self._heartbeat_seconds,
                 credentials_directory=self._credentials_directory,
             )
@@ -190,7 +198,7 @@ class GatewayService:
             )
             config = self._config(app)
             server = _Server(config, started=self._started)
-            await self._until_stopped(server, self._feed.run(), access.run())
+            await self._until_stopped(server, self._feed.run(), access.run(), board.run())
 
     def _access(self, client: redis.Redis) -> Access:
         settings = self._settings
@@ -209,7 +217,6 @@ class GatewayService:
         return uvicorn.Config(
             app,
             http=GatewayProtocol,
-            ws_max_size=self._settings.max_body_bytes,
             h11_max_incomplete_event_size=self._settings.max_header_bytes,
             log_config=None,
             access_log=False,  # its lines would have queries in them
