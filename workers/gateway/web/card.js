@@ -104,7 +104,9 @@ class StreamCard extends HTMLElement {
     const live = store.streams.get(this.streamId)?.live;
     set(parts.label, band ? words(band.label) : "–");
     parts.swatch.style.background = band ? colourOf(band.label) : "";
-    const now = band && (live.top.find(({ label }) => label === band.label)?.probability ?? band.confidence);
+    // What the gateway said may be older than the event.
+    const isCurrent = band && live.phase?.label === band.label;
+    const now = band && (isCurrent ? live.phase.confidence : band.confidence);
     set(parts.confidence, band ? percent(now) : "");
     const sure = band?.status === "provisional" ? " · provisional" : "";
     set(parts.since, band ? `for ${duration(store.now() - band.start)}${sure}` : "no phase now");

@@ -90,16 +90,19 @@ class EventFeed extends HTMLElement {
     const size = Math.ceil(scroller.clientHeight / ROW) + 2;
     while (this.#pool.length < size) this.#pool.push(this.#row());
     const first = Math.max(0, Math.floor(scroller.scrollTop / ROW) - 1);
-    const { length } = this.#pool;
-    for (let i = first; i < first + length; i += 1) {
-      const row = this.#pool[i % length];
-      const event = this.#rows[i];
-      row.element.hidden = !event;
-      if (!event) continue;
-      row.element.style.transform = `translateY(${i * ROW}px)`;
+    const wanted = this.#rows.slice(first, first + this.#pool.length);
+    // A row keeps its event while that is visible: only what is new is written.
+    const kept = new Map(this.#pool.map((row) => [row.event, row]));
+    const taken = new Set(wanted.map((event) => kept.get(event)));
+    const free = this.#pool.filter((row) => !taken.has(row));
+    wanted.forEach((event, index) => {
+      const row = kept.get(event) ?? free.pop();
       if (row.event !== event) this.#fill(row, event);
-    }
-    if (list.children.length < length) list.append(...this.#pool.map(({ element }) => element));
+      row.element.hidden = false;
+      row.element.style.transform = `translateY(${(first + index) * ROW}px)`;
+      if (list.children[index] !== row.element) list.insertBefore(row.element, list.children[index] ?? null);
+    });
+    for (const row of free) row.element.hidden = true;
   }
 
   #row() {

@@ -45,6 +45,8 @@ class Filters extends EventTarget {
     if (this.stream && event.source !== `/streams/${this.stream}`) return false;
     const type = event.type.slice("streamer.".length);
     if (this.kinds.size && ![...this.kinds].some((kind) => type.startsWith(kind))) return false;
+    // Every few dropped frames would push out all else: they show when they are asked for.
+    if (!this.kinds.size && event.data.reason === "dropped" && event.data.seconds < 1) return false;
     return !(event.data.confidence < this.minConfidence);
   }
 }

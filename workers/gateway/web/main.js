@@ -12,6 +12,7 @@ import { KEPT_MS, store } from "./store.js";
 import { theme } from "./theme.js";
 
 const CONNECTION = { connecting: "Connecting", live: "Connected", lost: "Reconnecting", refused: "Signed out" };
+const ORDER = new Intl.Collator(undefined, { numeric: true });
 const wall = document.getElementById("wall");
 
 theme();
@@ -54,12 +55,15 @@ function connection(state) {
 function cards() {
   const found = new Map([...wall.querySelectorAll("stream-card")].map((card) => [card.streamId, card]));
   for (const [id, card] of found) if (!store.streams.has(id)) card.remove();
-  for (const [id, stream] of store.streams) {
+  const ids = [...store.streams.values()].sort((a, b) => ORDER.compare(a.id, b.id));
+  for (const stream of ids) {
+    const { id } = stream;
     let card = found.get(id);
     if (!card) {
       card = document.createElement("stream-card");
       card.streamId = id;
-      wall.append(card);
+      const after = [...wall.querySelectorAll("stream-card")].find((other) => ORDER.compare(other.streamId, id) > 0);
+      wall.insertBefore(card, after ?? null);
     }
     card.update(stream);
   }

@@ -7,16 +7,18 @@ const TICKS = 9;
 const PHASE = 26;
 const LANE = 15;
 const AXIS = 19;
+const STRIP = 5;
 const STEPS = [5_000, 10_000, 15_000, 30_000, 60_000, 120_000, 300_000];
 const FONT = '11px system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif';
 
 export const GEOMETRY = {
   gutter: (width) => (width < 380 ? 72 : 96),
-  height: (lanes) => TICKS + PHASE + 4 + lanes.length * LANE + AXIS,
+  height: (lanes) => TICKS + PHASE + 7 + lanes.length * LANE + AXIS,
   laneAt(y, lanes) {
     if (y < TICKS) return "anomalies";
-    if (y < TICKS + PHASE + 2) return "phases";
-    return lanes[Math.floor((y - TICKS - PHASE - 4) / LANE)] ?? "phases";
+    if (y < TICKS + PHASE) return "phases";
+    if (y < TICKS + PHASE + 7) return "gaps";
+    return lanes[Math.floor((y - TICKS - PHASE - 7) / LANE)] ?? "phases";
   },
 };
 
@@ -48,8 +50,8 @@ export function paint(canvas, scene, { width, ratio, pointer, chosen }) {
   axis(place);
   for (const band of scene.phases) phase(place, band);
   for (const band of scene.actions) action(place, band);
-  for (const band of scene.gaps) hatch(place, band.start, band.end, "");
-  for (const band of scene.statuses) hatch(place, band.start, band.end, words(band.state));
+  for (const band of scene.gaps) hatch(place, band.start, band.end, "", isSlight(band) ? STRIP : place.bottom - TICKS - 2);
+  for (const band of scene.statuses) hatch(place, band.start, band.end, words(band.state), place.bottom - TICKS - 2);
   for (const band of scene.anomalies) anomaly(place, band);
   if (pointer && pointer[0] > gutter) {
     context.fillStyle = place.colours.muted;
@@ -65,7 +67,7 @@ function names({ context, scene, colours, gutter }) {
   scene.lanes.forEach((label, row) => write(words(label), laneTop(row) + 5));
 }
 
-const laneTop = (row) => TICKS + PHASE + 6 + row * LANE;
+const laneTop = (row) => TICKS + PHASE + 9 + row * LANE;
 
 function axis({ context, scene, colours, width, gutter, bottom, x }) {
   const step = STEPS.find((wanted) => ((width - gutter) * wanted) / (scene.to - scene.from) >= 78) ?? STEPS.at(-1);
@@ -105,7 +107,7 @@ function phase({ context, scene, colours, chosen, x }, band) {
   }
   const text = words(band.label);
   const fits = short(context, text, wide - 10);
-  if (fits.length >= Math.min(text.length, 4)) {
+  if (fits.length >= Math.min(text.length, 6)) {
     context.fillStyle = legible(colour, provisional ? alpha * 0.55 : alpha, colours.surface);
     context.fillText(fits, left + 5, TICKS + PHASE / 2 + 0.5);
   }
@@ -125,26 +127,30 @@ function action({ context, scene, colours, chosen, x }, band) {
   if (chosen?.lane === band.label && chosen.start === band.start) outline(context, colours, left, laneTop(row), wide, 10);
 }
 
-function hatch({ context, scene, colours, bottom, x }, start, end, text) {
+// A few dropped frames change nothing: they are marked, and cover nothing.
+export const isSlight = ({ reason, start, end }) => reason === "dropped" && end - start < 1000;
+
+function hatch({ context, scene, colours, x }, start, end, text, high) {
   const left = x(start);
   const wide = Math.max(x(end ?? scene.to) - left, 2);
-  const high = bottom - TICKS - 2;
+  const top = high === STRIP ? TICKS + PHASE : TICKS;
   context.save();
   context.beginPath();
-  context.rect(left, TICKS, wide, high);
+  context.rect(left, top, wide, high);
   context.clip();
   context.globalAlpha = 0.72;
   context.fillStyle = colours.surface;
-  context.fillRect(left, TICKS, wide, high);
+  context.fillRect(left, top, wide, high);
   context.globalAlpha = 1;
-  context.strokeStyle = colours.hatch;
+  context.strokeStyle = high === STRIP ? colours.muted : colours.hatch;
   context.lineWidth = 1.5;
   context.beginPath();
   // The lines lie on one grid in time, so that they scroll with the picture.
-  const first = left - ((left - x(0)) % 6) - high;
-  for (let at = first; at < left + wide; at += 6) {
-    context.moveTo(at, TICKS + high);
-    context.lineTo(at + high, TICKS);
+  const step = high === STRIP ? 3 : 6;
+  const first = left - (((start / (scene.to - scene.from)) * 360) % step) - high - step;
+  for (let at = first; at < left + wide; at += step) {
+    context.moveTo(at, top + high);
+    context.lineTo(at + high, top);
   }
   context.stroke();
   context.lineWidth = 1;

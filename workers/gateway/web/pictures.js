@@ -2,10 +2,10 @@
 
 import { snapshotPath, streamPath } from "./api.js";
 
-const PREVIEWS_PER_SECOND = 6;
+const PREVIEWS_PER_SECOND = 4;
 const FASTEST_MS = 500;
 const MISSING_MS = 5_000;
-const SNAPSHOT_MS = 200;
+const SNAPSHOT_MS = 300;
 const AGAIN_MS = 2_000;
 
 const previews = new Map(); // id → { canvas, isVisible, shown, due, busy }

@@ -4,7 +4,7 @@
 import { clock, duration, percent, words } from "./format.js";
 import { filters } from "./filters.js";
 import { animate, still } from "./loop.js";
-import { paint, GEOMETRY } from "./painter.js";
+import { paint, GEOMETRY, isSlight } from "./painter.js";
 import { store } from "./store.js";
 import { newestFirst } from "./timeline.js";
 import { hideTip, showTip } from "./tip.js";
@@ -127,9 +127,10 @@ class TimeRibbon extends HTMLElement {
     const { phases, actions, anomalies, gaps } = this.scene;
     if (lane === "anomalies") return kindOf("anomaly", anomalies.find(holds));
     const gap = gaps.find((band) => band.start <= at && band.end >= at);
+    if (lane === "gaps") return kindOf("gap", gap);
     if (lane === "phases") {
       const exact = phases.find((band) => band.start <= at && (band.end ?? to) >= at);
-      return gap ? kindOf("gap", gap) : kindOf("phase", exact);
+      return gap && !isSlight(gap) ? kindOf("gap", gap) : kindOf("phase", exact);
     }
     return kindOf("action", actions.find((band) => band.label === lane && holds(band))) ?? kindOf("gap", gap);
   }

@@ -5,7 +5,7 @@ import { Link } from "./link.js";
 import { learn } from "./palette.js";
 import { Timeline } from "./timeline.js";
 
-const LOOK_MS = 1000;
+const LOOK_MS = 750;
 const EVENTS_KEPT = 1000;
 const PAST = "30s";
 export const KEPT_MS = 15 * 60_000;
