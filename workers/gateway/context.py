@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 
     import redis
 
+    from streamer.client.live import LiveViews
     from streamer.sources.guard import SourcePolicy
     from streamer.transport.keys import Keys
     from workers.gateway.access import Access
     from workers.gateway.board import Board
     from workers.gateway.feed import Feed
-    from workers.gateway.live import LiveViews
     from workers.gateway.metrics import GatewayMetrics
     from workers.gateway.previews import Previews
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import structlog
 import uvicorn
 
+from streamer.client.live import LiveViews
 from streamer.core.errors import ConfigError, StreamerError, TransportError
 from streamer.sources.guard import SourcePolicy
 from streamer.transport.connection import connect_to_read
@@ -24,7 +25,6 @@ from workers.gateway.board import Board
 from workers.gateway.context import HEARTBEAT_SECONDS, Context
 from workers.gateway.feed import Feed
 from workers.gateway.limits import RateLimits
-from workers.gateway.live import LiveViews
 from workers.gateway.previews import Previews
 from workers.gateway.protocol import GatewayProtocol
 from workers.gateway.shield import Shield, allowed_hosts, is_loopback

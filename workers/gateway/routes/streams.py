@@ -11,13 +11,13 @@ from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
+from streamer.client.live import Live
 from streamer.core.errors import ConfigError
 from streamer.sources.credentials import redact
 from streamer.transport.connection import redis_errors
 from streamer.transport.registry import StreamRegistry
 from workers.gateway.auth import Scope, require
 from workers.gateway.entry import Source
-from workers.gateway.live import Live
 from workers.gateway.prober import Prober
 from workers.gateway.source import NewStream, SourceFields, StreamChange, admit, read_source
 
