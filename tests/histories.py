@@ -65,6 +65,7 @@ class History:
     seq: int = 0
     epoch: int = 1
     origin_seq: int = 0
+    pace: int = 9  # frames between two events, at most
 
     @property
     def now_ns(self) -> int:
@@ -79,7 +80,7 @@ class History:
 
     def step(self) -> None:
         """Something happens a little later."""
-        self.seq += self.rng.randint(1, 9)
+        self.seq += self.rng.randint(1, self.pace)
         moves = (
             *[self.announce] * 3,
             *[self.confirm] * 4,

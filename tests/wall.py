@@ -43,6 +43,7 @@ class Wall:
         client: A connection to its Redis.
         corrections: The file they are appended to.
         histories: By camera.
+        redis_url: Where it reads.
         gateway: Can be stopped and started again.
     """
 
@@ -51,6 +52,7 @@ class Wall:
     corrections: Path
     histories: dict[str, History]
     gateway: _Gateway
+    redis_url: str
     keys: Keys = field(default_factory=Keys)
     sent: dict[str, int] = field(default_factory=dict)
 
@@ -154,7 +156,7 @@ def made_up_wall(folder: Path, *, num_cameras: int = 4, minutes: float = 5.0) ->
         corrections = folder / "corrections.csv"
         gateway = _Gateway(server.url, corrections)
         stack.callback(gateway.stop)
-        wall = Wall(gateway.url, client, corrections, histories, gateway)
+        wall = Wall(gateway.url, client, corrections, histories, gateway, server.url)
         wall.publish()
         gateway.start()
         yield wall

@@ -94,8 +94,7 @@ class StreamCard extends HTMLElement {
   phaseNow() {
     const { live } = store.streams.get(this.streamId) ?? {};
     if (!live || SILENT.has(live.state)) return null;
-    const last = store.timelines.get(this.streamId)?.phasesInOrder(store.now() - 3_600_000).at(-1);
-    return last && last.end === null ? last : null;
+    return store.timelines.get(this.streamId)?.current() ?? null;
   }
 
   #tellPhase() {

@@ -137,7 +137,7 @@ class EventFeed extends HTMLElement {
     row.thumb.style.setProperty("--row-colour", told.colour);
     row.wrong.hidden = !told.isLabel;
     row.wrong.setAttribute("aria-label", `Wrong label: ${told.title}, ${id}, ${row.time.textContent}`);
-    if ("confidence" in data) snapshot(row.image, id, data.frame);
+    if (data.links?.snapshot) snapshot(row.image, id, data.frame);
     else noSnapshot(row.image);
   }
 

@@ -86,9 +86,12 @@ function axis({ context, scene, colours, width, gutter, bottom, x }) {
   context.textAlign = "left";
 }
 
-function phase({ context, scene, colours, chosen, x }, band) {
+function phase(place, band) {
+  const { context, scene, colours, chosen, x } = place;
   const left = x(band.start);
   const right = x(band.end ?? scene.to);
+  if (right - (place.filled ?? 0) < 0.7) return; // less than can be seen
+  place.filled = right;
   const wide = Math.max(right - left - 1, 1);
   const provisional = band.status === "provisional";
   const alpha = 0.22 + 0.78 * (band.confidence ?? 0.4) ** 2;
@@ -105,9 +108,9 @@ function phase({ context, scene, colours, chosen, x }, band) {
     context.stroke();
     context.setLineDash([]);
   }
-  const text = words(band.label);
+  const text = wide < 20 ? "" : words(band.label);
   const fits = short(context, text, wide - 10);
-  if (fits.length >= Math.min(text.length, 6)) {
+  if (text && fits.length >= Math.min(text.length, 6)) {
     context.fillStyle = legible(colour, provisional ? alpha * 0.55 : alpha, colours.surface);
     context.fillText(fits, left + 5, TICKS + PHASE / 2 + 0.5);
   }
@@ -133,6 +136,11 @@ export const isSlight = ({ reason, start, end }) => reason === "dropped" && end 
 function hatch({ context, scene, colours, x }, start, end, text, high) {
   const left = x(start);
   const wide = Math.max(x(end ?? scene.to) - left, 2);
+  if (high === STRIP && wide < 4) {
+    context.fillStyle = colours.muted;
+    context.fillRect(left, TICKS + PHASE, wide, STRIP);
+    return;
+  }
   const top = high === STRIP ? TICKS + PHASE : TICKS;
   context.save();
   context.beginPath();
@@ -191,6 +199,10 @@ function outline(context, colours, left, top, wide, high) {
 
 function box(context, left, top, wide, high, radius) {
   context.beginPath();
+  if (wide < 4) {
+    context.rect(left, top, wide, high);
+    return;
+  }
   context.roundRect(left, top, wide, high, Math.min(radius, wide / 2));
 }
 

@@ -3,7 +3,7 @@
 
 import { clock, duration, percent, words } from "./format.js";
 import { filters } from "./filters.js";
-import { animate, still } from "./loop.js";
+import { animate, hasTime, painted, still } from "./loop.js";
 import { paint, GEOMETRY, isSlight } from "./painter.js";
 import { store } from "./store.js";
 import { newestFirst } from "./timeline.js";
@@ -18,6 +18,8 @@ class TimeRibbon extends HTMLElement {
   #pointer = null; // [x, y] in CSS pixels
   #chosen = null; // { lane, start }, by keyboard
   #width = 0;
+  #drawnAt = 0;
+  #followed = "";
 
   connectedCallback() {
     this.tabIndex = 0;
@@ -72,8 +74,11 @@ class TimeRibbon extends HTMLElement {
     return [...labels];
   }
 
-  draw() {
+  draw(now) {
     if (!this.#visible || !this.#width) return;
+    // The pointer is followed at once, the rest no faster than it can be seen.
+    const pointer = this.#pointer?.join() ?? "";
+    if (pointer === this.#followed && now - this.#drawnAt < (filters.rangeMs > 60_000 ? 400 : 120)) return;
     const ratio = devicePixelRatio;
     const [from, to] = this.span();
     const step = (to - from) / ((this.#width - GEOMETRY.gutter(this.#width)) * ratio);
@@ -81,8 +86,11 @@ class TimeRibbon extends HTMLElement {
       Math.floor(to / step), this.timeline?.changes, this.#width, ratio, document.documentElement.dataset.theme,
       this.#pointer, this.#chosen?.lane, this.#chosen?.start, this.timeline === undefined, store.models.length,
     ].join();
-    if (key === this.#drawn) return;
+    if (key === this.#drawn || !hasTime()) return;
     this.#drawn = key;
+    this.#drawnAt = now;
+    this.#followed = pointer;
+    painted(this);
     this.scene = this.#scene(Math.floor(to / step) * step);
     paint(this.#canvas, this.scene, { width: this.#width, ratio, pointer: this.#pointer, chosen: this.#chosen });
     if (this.#pointer) this.#tell(this.#hit());

@@ -88,6 +88,12 @@ export class Timeline {
     return bands.filter((b) => b.end === null || b.end > b.start);
   }
 
+  // The phase now: what was announced last, or the confirmed one.
+  current() {
+    const last = this.announced.at(-1) ?? this.phases.at(-1);
+    return last && last.end === null ? last : null;
+  }
+
   #phase(data) {
     if (data.status === "retracted") {
       this.announced = this.announced.filter((b) => !isSame(b, data.label, data.segment));
