@@ -19,6 +19,7 @@ from streamer.cli.run import demo, run
 from streamer.cli.sources import sources_app
 from streamer.cli.streams import streams_app
 from streamer.cli.token import token_app
+from streamer.cli.top import top
 from streamer.cli.worker import worker
 
 app = typer.Typer(
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 app.command("run")(run)
 app.command("demo")(demo)
+app.command("top")(top)
 app.command("worker", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
     worker
 )

@@ -16,13 +16,15 @@ from rich.text import Text
 from streamer.core.event import ActionData, AnomalyData, EventType, PhaseData, Status, StatusData
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from streamer.core.event import Event
     from streamer.runtime.supervisor import Worker
 
 LATENCIES_KEPT = 200
 ANOMALY = "▲ anomaly"
+
+_STYLES = {"live": "green", "connecting": "yellow", "reconnecting": "yellow", "failed": "red"}
 
 
 @dataclass(slots=True)
@@ -108,26 +110,31 @@ class Dashboard:
 
     def table(self) -> Table:
         """The table."""
-        table = Table(expand=False)
-        for name in ("stream", "state", "phase"):
-            table.add_column(name, no_wrap=True)
-        for name in ("conf", "fps", "drops", "p50", "p95"):
-            table.add_column(name, justify="right")
-        table.add_column("actions")
-        for stream_id, view in self.streams.items():
-            state = f"{view.state}: {view.reason}" if view.reason else view.state
-            table.add_row(
-                Text(stream_id),
-                Text(state),
-                Text(view.phase),
-                "" if view.confidence is None else f"{view.confidence:.2f}",
-                "" if view.fps is None else f"{view.fps:.1f}",
-                str(view.drops),
-                _milliseconds(view.latencies, 0.50),
-                _milliseconds(view.latencies, 0.95),
-                Text(", ".join(view.actions)),
-            )
-        return table
+        return streams_table(self.streams)
+
+
+def streams_table(streams: Mapping[str, StreamView]) -> Table:
+    """A row per stream."""
+    table = Table(expand=False)
+    for name in ("stream", "state", "phase"):
+        table.add_column(name, no_wrap=True)
+    for name in ("conf", "fps", "drops", "p50", "p95"):
+        table.add_column(name, justify="right")
+    table.add_column("actions")
+    for stream_id, view in streams.items():
+        state = f"{view.state}: {view.reason}" if view.reason else view.state
+        table.add_row(
+            Text(stream_id),
+            Text(state, style=_STYLES.get(view.state, "")),
+            Text(view.phase, style="bold"),
+            "" if view.confidence is None else f"{view.confidence:.2f}",
+            "" if view.fps is None else f"{view.fps:.1f}",
+            str(view.drops),
+            _milliseconds(view.latencies, 0.50),
+            _milliseconds(view.latencies, 0.95),
+            Text(", ".join(view.actions), style="red" if ANOMALY in view.actions else ""),
+        )
+    return table
 
 
 def read_metrics(port: int) -> str:

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,8 +90,9 @@ def demo(
     json: bool = typer.Option(False, "--json", help="One event per line on stdout, nothing else."),
     seconds: float | None = typer.Option(None, "--for", help="Stop after so many seconds."),
     port: int = typer.Option(0, help="The gateway's port; 0 takes a free one."),
+    show: bool = typer.Option(False, "--open", help="Open the page in a browser."),
 ) -> None:
-    """Watch four synthetic work cells: rendered pictures, real pipeline."""
+    """Watch four synthetic work cells on a page: rendered pictures, real pipeline."""
     settings = load_settings(overrides={"gateway.port": port})
     kinds = (*settings.gateway.allow_sources, "synthetic")  # so that the page can add another cell
     gateway = settings.gateway.model_copy(update={"allow_sources": kinds})
@@ -102,6 +104,7 @@ def demo(
         seconds=seconds,
         num_encoders=None,
         gateway=True,
+        show=show,
     )
 
 
@@ -114,6 +117,7 @@ def _watch(
     seconds: float | None,
     num_encoders: int | None,
     gateway: bool,
+    show: bool = False,
 ) -> None:
     if seconds is not None and seconds <= 0:
         raise ConfigError(f"--for: expected a positive number of seconds, found {seconds:g}")
@@ -136,6 +140,8 @@ def _watch(
         with pipeline:
             view = _View(pipeline, [spec.stream_id for spec in specs], as_json=as_json)
             with view:
+                if show:
+                    view.open_page()
                 _follow(pipeline, view, seconds=seconds, stopping=stopping)
                 pipeline.stop_workers()
                 view.drain()
@@ -209,6 +215,19 @@ class _View:
         self._stack.close()
         if not self._as_json and self._live is None:
             self._console.print(self._dashboard.table())
+
+    def open_page(self) -> None:
+        """Show the page in the user's browser."""
+        gateway = self._pipeline.gateway
+        if gateway is None:
+            return
+        # By way of a file of the user's own: a browser's command line is for all to see.
+        path = self._pipeline.log_directory / "open.html"
+        address = f"{gateway.url}/?token={gateway.token}"
+        path.touch(mode=0o600)
+        path.write_text(f'<meta http-equiv="refresh" content="0; url={address}">')
+        if not webbrowser.open(path.as_uri()):
+            self.say("no browser found; open the address yourself")
 
     def turn(self, timeout_seconds: float) -> int:
         """Show events as they come. Returns how many."""

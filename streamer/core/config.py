@@ -148,6 +148,15 @@ class GatewaySettings(_Section):
         description="Folder in which sources added over HTTP may have credentials; None: nowhere.",
     )
 
+    corrections: str = Field(
+        "corrections.csv",
+        min_length=1,
+        description="File that labels corrected on the page are appended to.",
+    )
+    latency_budget_seconds: float = Field(
+        0.25, gt=0, description="What the page holds the latency of events against."
+    )
+
     @field_validator("host_names", "allow_sources", "allow_networks", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:

@@ -6,11 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import redis
 
+    from streamer.client.live import LiveViews
     from streamer.sources.guard import SourcePolicy
     from streamer.transport.keys import Keys
     from workers.gateway.access import Access
+    from workers.gateway.board import Board
     from workers.gateway.feed import Feed
     from workers.gateway.metrics import GatewayMetrics
     from workers.gateway.previews import Previews
@@ -30,6 +34,10 @@ class Context:
         access: Who may come in.
         policy: What sources may be added.
         previews: Pictures of streams while somebody watches.
+        board: Timelines of all streams.
+        live: What each is doing now.
+        corrections: File that corrections are appended to.
+        latency_budget_seconds: What the page holds latencies against.
         heartbeat_seconds: Longest silence of an event stream.
         credentials_directory: Whose files sources that come over HTTP may have credentials in.
     """
@@ -41,5 +49,9 @@ class Context:
     access: Access
     policy: SourcePolicy
     previews: Previews
+    board: Board
+    live: LiveViews
+    corrections: Path
+    latency_budget_seconds: float
     heartbeat_seconds: float = HEARTBEAT_SECONDS
     credentials_directory: str | None = None

@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import socket
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 import uvicorn
 
+from streamer.client.live import LiveViews
 from streamer.core.errors import ConfigError, StreamerError, TransportError
 from streamer.sources.guard import SourcePolicy
 from streamer.transport.connection import connect_to_read
@@ -19,6 +21,7 @@ from streamer.transport.registry import agree
 from streamer.transport.tokens import TokenStore
 from workers.gateway.access import Access
 from workers.gateway.app import build_app
+from workers.gateway.board import Board
 from workers.gateway.context import HEARTBEAT_SECONDS, Context
 from workers.gateway.feed import Feed
 from workers.gateway.limits import RateLimits
@@ -166,6 +169,7 @@ class GatewayService:
             await access.refresh()
             _check_reach(self._settings, num_tokens=access.num_tokens, has_tls=bool(self._tls))
             self._previews = Previews(client, keys=self._keys)
+            board = Board(self._feed, client)
             context = Context(
                 feed=self._feed,
                 client=client,
@@ -176,6 +180,10 @@ class GatewayService:
                     kinds=self._settings.allow_sources, networks=self._settings.allow_networks
                 ),
                 previews=self._previews,
+                board=board,
+                live=LiveViews(client, keys=self._keys),
+                corrections=Path(self._settings.corrections),
+                latency_budget_seconds=self._settings.latency_budget_seconds,
                 heartbeat_seconds=self._heartbeat_seconds,
                 credentials_directory=self._credentials_directory,
             )
@@ -187,7 +195,7 @@ class GatewayService:
             )
             config = self._config(app)
             server = _Server(config, started=self._started)
-            await self._until_stopped(server, self._feed.run(), access.run())
+            await self._until_stopped(server, self._feed.run(), access.run(), board.run())
 
     def _access(self, client: redis.Redis) -> Access:
         settings = self._settings
@@ -206,7 +214,6 @@ class GatewayService:
         return uvicorn.Config(
             app,
             http=GatewayProtocol,
-            ws_max_size=self._settings.max_body_bytes,
             h11_max_incomplete_event_size=self._settings.max_header_bytes,
             log_config=None,
             access_log=False,  # its lines would have queries in them
@@ -215,6 +222,7 @@ class GatewayService:
             ssl_context_factory=None if tls is None else lambda *_: tls,
             lifespan="off",
             ws="websockets-sansio",
+            ws_max_size=self._settings.max_body_bytes,
             ws_per_message_deflate=False,  # it would hold 300 kB per client, and much CPU
             timeout_graceful_shutdown=DRAIN_SECONDS,
         )

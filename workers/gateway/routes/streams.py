@@ -11,12 +11,14 @@ from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
+from streamer.client.live import Live
 from streamer.core.errors import ConfigError
 from streamer.sources.credentials import redact
 from streamer.sources.guard import check_source
 from streamer.transport.connection import redis_errors
 from streamer.transport.registry import StreamRegistry
 from workers.gateway.auth import Scope, require
+from workers.gateway.entry import Source
 from workers.gateway.prober import Prober
 from workers.gateway.source import NewStream, SourceFields, StreamChange, admit, read_source
 
@@ -41,13 +43,6 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 }
 
 
-class _Source(msgspec.Struct):
-    """What of a `SourceSpec` may be shown. Reading it must not load the video libraries."""
-
-    url: str
-    options: dict[str, str] = {}
-
-
 class StreamInfo(BaseModel):
     """A desired source, without credentials."""
 
@@ -56,12 +51,14 @@ class StreamInfo(BaseModel):
     options: dict[str, str]
     paused: bool
     slot: int
+    live: Live = Live()
 
 
 class StreamList(BaseModel):
-    """All desired sources."""
+    """All desired sources, and what latencies are held against."""
 
     streams: list[StreamInfo]
+    latency_budget_seconds: float
 
 
 class ProbeInfo(BaseModel):
@@ -87,8 +84,8 @@ def streams_router(context: Context) -> APIRouter:
 
     @router.get("/v1/streams", dependencies=[require(Scope.EVENTS_READ)])
     def streams() -> StreamList:
-        """The desired sources."""
-        return _stream_list(registry)
+        """The desired sources, and what each is doing."""
+        return _stream_list(context, registry)
 
     @router.get(
         "/v1/streams/{stream_id}", responses=_PROBLEMS, dependencies=[require(Scope.EVENTS_READ)]
@@ -190,13 +187,16 @@ def _admitted(
     return check_source(admitted, context.policy)
 
 
-def _stream_list(registry: StreamRegistry) -> StreamList:
+def _stream_list(context: Context, registry: StreamRegistry) -> StreamList:
     infos = []
     for stream_id, entry in sorted(registry.read()[0].items()):
         if not entry.removed:
             with contextlib.suppress(ConfigError):  # another program's: no worker reads it either
                 infos.append(_stream_info(stream_id, entry))
-    return StreamList(streams=infos)
+    live = context.live.look([info.id for info in infos], context.board.timelines)
+    for info in infos:
+        info.live = live[info.id]
+    return StreamList(streams=infos, latency_budget_seconds=context.latency_budget_seconds)
 
 
 def _found(stream_id: str, entry: StreamEntry | None) -> StreamEntry:
@@ -211,7 +211,7 @@ def _no_such(stream_id: str) -> HTTPException:
 
 def _stream_info(stream_id: str, entry: StreamEntry) -> StreamInfo:
     try:
-        source = msgspec.json.decode(entry.source, type=_Source)
+        source = msgspec.json.decode(entry.source, type=Source)
     except msgspec.MsgspecError as error:
         raise ConfigError(f"{stream_id}: expected a source of ours, found {error}") from error
     return StreamInfo(
