@@ -243,7 +243,7 @@ def test_a_teacher_alone_can_teach(dataset, tmp_path):
     recipe = replace(recipe, distillation=1.0)
     pupil = bundle("pupil", wrong, teacher=teacher)
     assert pupil.metrics["test"]["frames"]["phase_accuracy"] > 0.8
-    with pytest.raises(ConfigError, match="encoder: expected sha256:other, found sha256:test"):
+    with pytest.raises(ConfigError, match="encoder: expected sha256:other, found sha256:encoder"):
         taught(dataset, teacher, encoder_id="sha256:other")
     assert (tmp_path / "pupil" / "tensorboard").is_dir()
 
