@@ -6,6 +6,7 @@ const PREVIEWS_PER_SECOND = 4;
 const FASTEST_MS = 500;
 const MISSING_MS = 5_000;
 const SNAPSHOT_MS = 300;
+const BURST = 14;
 const AGAIN_MS = 2_000;
 
 const previews = new Map(); // id → { canvas, isVisible, shown, due, busy }
@@ -52,6 +53,7 @@ const wait = (response) => Math.max(MISSING_MS, 1000 * Number(response?.headers.
 const queue = [];
 const rests = new Map(); // id → [misses in a row, when to ask again]
 let snapshotTimer = 0;
+let spent = 0; // requests of late: all rows of a page at once, then a few each second
 
 export function snapshot(image, id, { epoch, seq }) {
   const path = snapshotPath(id, epoch, seq);
@@ -72,17 +74,22 @@ export function noSnapshot(image) {
 function enqueue(wanted) {
   queue.push(wanted);
   if (queue.length > 50) queue.shift();
-  snapshotTimer ||= setInterval(next, SNAPSHOT_MS);
+  snapshotTimer ||= setInterval(() => {
+    spent = Math.max(0, spent - 1);
+    next();
+  }, SNAPSHOT_MS);
+  next();
 }
 
 function next() {
+  if (spent >= BURST) return;
   let wanted = queue.pop();
   while (wanted && (wanted.image.dataset.path !== wanted.path || (rests.get(wanted.id)?.[1] ?? 0) > performance.now())) wanted = queue.pop();
   if (!wanted) {
-    clearInterval(snapshotTimer);
-    snapshotTimer = 0;
+    if (!spent) snapshotTimer = clearInterval(snapshotTimer) ?? 0;
     return;
   }
+  spent += 1;
   const { image, id, path } = wanted;
   image.onload = () => {
     rests.delete(id);
