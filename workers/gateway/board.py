@@ -60,7 +60,7 @@ class Board:
             TransportError: What stands in the log are no events.
         """
         while True:
-            with self._feed.subscribed() as seam:
+            with self._feed.subscribed(is_client=False) as seam:
                 subscriber = seam.subscriber
                 try:
                     past = await asyncio.to_thread(self._past, seam.places)

@@ -85,14 +85,18 @@ class Feed:
         self.connected = False
 
     @property
-    def num_subscribers(self) -> int:
+    def num_clients(self) -> int:
         """How many clients follow it now."""
-        return len(self._subscribers)
+        return sum(subscriber.is_client for subscriber in self._subscribers)
 
     @contextlib.contextmanager
-    def subscribed(self) -> Iterator[Seam]:
-        """A subscriber while entered, and where it begins."""
-        subscriber = Subscriber()
+    def subscribed(self, *, is_client: bool = True) -> Iterator[Seam]:
+        """A subscriber while entered, and where it begins.
+
+        Args:
+            is_client: Whether it counts as one.
+        """
+        subscriber = Subscriber(is_client=is_client)
         self._subscribers.add(subscriber)
         if self._closed:
             subscriber.close()

@@ -21,9 +21,13 @@ class Subscriber:
 
     Overflow policy: the client is cut off. It gets what it was sent before, then a message that
     says why, and may come again with its last id; nothing is left out in between.
+
+    Args:
+        is_client: Whether it is one; the gateway itself follows the events too.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_client: bool = True) -> None:
+        self.is_client = is_client
         self._buffer: deque[Batch] = deque()
         self._num_waiting = 0
         self._waiter: asyncio.Future[None] | None = None

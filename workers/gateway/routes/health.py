@@ -39,7 +39,7 @@ def health_router(context: Context) -> APIRouter:
             status=status,
             version=__version__,
             redis=feed.connected,
-            clients=feed.num_subscribers,
+            clients=feed.num_clients,
             cursor=str(feed.cursor),
         )
 

@@ -51,13 +51,18 @@ class StreamInfo(BaseModel):
     options: dict[str, str]
     paused: bool
     slot: int
-    live: Live = Live()
+
+
+class WatchedStream(StreamInfo):
+    """A desired source, and what it is doing."""
+
+    live: Live
 
 
 class StreamList(BaseModel):
     """All desired sources, and what latencies are held against."""
 
-    streams: list[StreamInfo]
+    streams: list[WatchedStream]
     latency_budget_seconds: float
 
 
@@ -90,9 +95,13 @@ def streams_router(context: Context) -> APIRouter:
     @router.get(
         "/v1/streams/{stream_id}", responses=_PROBLEMS, dependencies=[require(Scope.EVENTS_READ)]
     )
-    def stream(stream_id: str) -> StreamInfo:
+    def stream(stream_id: str) -> WatchedStream:
         """One of them."""
-        return _stream_info(stream_id, _found(stream_id, registry.get(stream_id)))
+        streams = _stream_list(context, registry).streams
+        found = next((info for info in streams if info.id == stream_id), None)
+        if found is None:
+            raise _no_such(stream_id)
+        return found
 
     @router.post(
         "/v1/streams",
@@ -194,9 +203,10 @@ def _stream_list(context: Context, registry: StreamRegistry) -> StreamList:
             with contextlib.suppress(ConfigError):  # another program's: no worker reads it either
                 infos.append(_stream_info(stream_id, entry))
     live = context.live.look([info.id for info in infos], context.board.timelines)
-    for info in infos:
-        info.live = live[info.id]
-    return StreamList(streams=infos, latency_budget_seconds=context.latency_budget_seconds)
+    return StreamList(
+        streams=[WatchedStream(**info.model_dump(), live=live[info.id]) for info in infos],
+        latency_budget_seconds=context.latency_budget_seconds,
+    )
 
 
 def _found(stream_id: str, entry: StreamEntry | None) -> StreamEntry:
