@@ -232,7 +232,8 @@ class _View:
     def turn(self, timeout_seconds: float) -> int:
         """Show events as they come. Returns how many."""
         shown = 0
-        for event, text in self._read(timeout_seconds):
+        # All are read before any is shown: a reader that has gone leaves no hole behind it.
+        for event, text in list(self._read(timeout_seconds)):
             shown += 1
             self._dashboard.take(event)
             if self._as_json:

@@ -31,10 +31,10 @@ def test_run_on_a_cluster_of_eight_partitions(cluster, start, settings):
     options = ["--redis", cluster.url, "--config", settings, "--encoders", "1"]
     process = start("run", *sources, *options)
     said = [process.stdout.readline() for _ in range(2)]
-    (url,) = re.findall(r"events: (http://127\.0\.0\.1:[0-9]+)", said[0])
+    ((url, token),) = re.findall(r"open: (http://127\.0\.0\.1:[0-9]+)/\?token=(\S+)", "".join(said))
     heard = {}
-    for address in (cluster.url, url):
-        with subscribe(address, since="0") as subscription:
+    for address, given in ((cluster.url, None), (url, token)):
+        with subscribe(address, since="0", token=given) as subscription:
             events = []
             while {event.stream_id for event in events if event.number > 3} != {
                 f"cell-{n}" for n in range(NUM_STREAMS)

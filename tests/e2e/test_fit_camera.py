@@ -50,7 +50,7 @@ def test_a_camera_is_learnt_and_watched(tmp_path):
         ([f"{SCENE}&seconds=3"], ConfigError, r"at least 10.3 minutes.*found 0.0"),
         (["synthetic:nowhere"], ConfigError, "no such scene"),
         (["missing.mp4"], SourceError, "missing.mp4"),
-        ([SCENE, "--set", "noise=1"], ConfigError, "expected neither --teacher nor --set"),
+        ([SCENE, "--set", "noise=1"], ConfigError, "expected no --set with --self-supervised"),
         ([SCENE, "--videos", "labels.csv"], ConfigError, "expected one of --synthetic"),
     ],
 )

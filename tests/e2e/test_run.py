@@ -55,7 +55,7 @@ def file_run(workcell_clip, tmp_path_factory):
 def test_a_file_gives_valid_cloudevents_with_every_stage_of_the_ledger(file_run):
     import json
 
-    stages = set(Ledger.__struct_fields__)
+    stages = set(Ledger.__struct_fields__) - {"lookahead_wait_seconds"}  # the bundle has none
     assert len(file_run) > 10
     for number, line in enumerate(file_run):
         event = json.loads(line)
