@@ -257,11 +257,11 @@ def test_pictures_are_bounded_by_count_and_age(store, client):
         (2, 0),
     ]
     kept_ms = int(client.xrange(Keys().snapshots("cam"))[-1][1][b"kept_ms"])
-    while (now := client.time())[0] * 1000 + now[1] // 1000 < kept_ms + 5:
+    while (now := client.time())[0] * 1000 + now[1] // 1000 < kept_ms + 1005:
         pass
-    assert keep(2, 1, seconds=0.002)
+    assert keep(2, 1, seconds=1.0)
     assert client.xlen(Keys().snapshots("cam")) == 1
-    assert client.pttl(Keys().snapshots("cam")) <= 2
+    assert client.pttl(Keys().snapshots("cam")) <= 1000
     assert keep(3, 0)
     store.forget("cam")
     assert store.snapshot("cam", epoch=3, seq=0) is None

@@ -220,11 +220,14 @@ def test_a_stage_shows_one_batch_of_each_commit_and_says_the_same():
     assert results[:2] == results[2:]
 
 
-def test_the_shipped_bundle_knows_its_features_but_not_its_shares(tmp_path):
+def test_the_shipped_bundle_knows_its_features_and_its_shares(tmp_path):
     of = DriftReference.of(Bundle.load("workcell"))
     assert of.mean_D.shape == of.scale_D.shape == (1280,)
     assert 1000 < of.known_D.sum() < 1280
-    assert of.shares_C is None
+    assert of.shares_C is not None
+    phases_C, actions_C = of.shares_C[:6], of.shares_C[6:]
+    assert phases_C.sum() == pytest.approx(1.0, abs=1e-5)
+    assert ((actions_C > 0) & (actions_C < 1)).all()
     labels = (*Bundle.load("workcell").config.phases, *Bundle.load("workcell").config.actions)
     shares = dict.fromkeys(labels, 0.1)
     made = copy_bundle(tmp_path / "made", metrics={"validation": {"predicted_shares": shares}})

@@ -63,7 +63,7 @@ def test_show_prints_the_labels_and_the_card(other):
     shown = command("show", other.path).stdout
     assert other.model_id in shown
     assert "idle, reach, grasp" in shown
-    assert "Edit score of announced phases | 0.984" in shown
+    assert "Edit score of announced phases | 0.979" in shown
     content = json.loads(command("show", other.path, "--json").stdout)
     assert content["config"]["name"] == "other"
     assert content["decoder"]["enter_C"] == list(other.decoder.enter_C)
