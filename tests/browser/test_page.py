@@ -108,7 +108,7 @@ def test_the_feed_stays_where_somebody_reads(open_page, wall):
     scroller = page.locator(".scroller")
     until(page, "document.querySelector('.scroller ol').scrollHeight > 2000")
     scroller.evaluate("element => { element.scrollTop = 640; }")
-    until(page, "document.querySelector('.scroller').scrollTop === 640")
+    until(page, "document.querySelector('.scroller li').style.transform === 'translateY(576px)'")
     seen = rows(page).all_text_contents()
     wall.go_on(20)
     fresh = page.get_by_role("button", name="new")
