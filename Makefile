@@ -63,6 +63,10 @@ bench: $(VENV)/.dev test-packages ## Measure the pipeline beside its bare parts,
 soak: $(VENV)/.dev ## Ten minutes of four cameras: is memory flat?
 	$(BIN)/python -m benchmarks.soak $(SOAK)
 
+.PHONY: screenshots
+screenshots: $(VENV)/.dev test-packages ## Take the pictures of the README again
+	$(BIN)/python -m benchmarks.screenshots
+
 .PHONY: encoder
 encoder: $(VENV)/.dev ## Export the default encoder again
 	$(PIP) -e '.[export]'

@@ -7,7 +7,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from tests.wall import TOKEN, made_up_wall
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 DESKTOP = {"width": 1440, "height": 900}
 PHONE = {"width": 360, "height": 740}
+
+expect.set_options(timeout=20_000)
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from streamer.client.timeline import Band, TimelineView
+    from streamer.client.bands import Band, TimelineView
     from streamer.core.event import Event
 
 histories = st.builds(

@@ -17,7 +17,7 @@ from workers.gateway.board import KEPT_SECONDS
 from workers.gateway.entry import source_of
 
 if TYPE_CHECKING:
-    from streamer.client.timeline import Band, TimelineView
+    from streamer.client.bands import Band, TimelineView
     from workers.gateway.context import Context
 
 

@@ -73,9 +73,11 @@ class StreamCard extends HTMLElement {
     const verb = this.isPaused ? "Resume" : "Pause";
     parts.pause.setAttribute("aria-label", `${verb} ${this.streamId}`);
     parts.pause.title = verb;
-    this.#tellTop(live.top);
-    this.#tellBadges(live);
-    parts.fps.textContent = live.fps === null ? "–" : live.fps.toFixed(1);
+    // What was seen last is no news of a camera that is not watched.
+    const now = SILENT.has(state) ? { top: [], actions: [], anomaly: null, fps: null } : live;
+    this.#tellTop(now.top);
+    this.#tellBadges(now);
+    parts.fps.textContent = now.fps === null ? "–" : now.fps.toFixed(1);
     parts.missed.textContent = String(live.missing_frames);
     const middle = median(live.latencies_seconds);
     parts.latency.textContent = middle === null ? "–" : latency(middle);
@@ -93,7 +95,7 @@ class StreamCard extends HTMLElement {
   // The phase of the newest event, so that it shows at once.
   phaseNow() {
     const { live } = store.streams.get(this.streamId) ?? {};
-    if (!live || SILENT.has(live.state)) return null;
+    if (!live || this.isPaused || SILENT.has(live.state)) return null;
     return store.timelines.get(this.streamId)?.current() ?? null;
   }
 

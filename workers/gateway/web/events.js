@@ -41,6 +41,10 @@ class EventFeed extends HTMLElement {
     form.addEventListener("input", () => this.#filter());
     filters.addEventListener("change", () => this.#showFilters());
     store.addEventListener("streams", () => this.#streams());
+    store.addEventListener("models", () => {
+      for (const row of this.#pool) row.event = null; // their colours are known only now
+      this.#stale = true;
+    });
     new ResizeObserver(() => { this.#stale = true; }).observe(scroller);
     addEventListener("theme", () => { this.#stale = true; });
     this.#showFilters();
@@ -92,7 +96,7 @@ class EventFeed extends HTMLElement {
     const first = Math.max(0, Math.floor(scroller.scrollTop / ROW) - 1);
     const wanted = this.#rows.slice(first, first + this.#pool.length);
     // A row keeps its event while that is visible: only what is new is written.
-    const kept = new Map(this.#pool.map((row) => [row.event, row]));
+    const kept = new Map(this.#pool.filter(({ event }) => event).map((row) => [row.event, row]));
     const taken = new Set(wanted.map((event) => kept.get(event)));
     const free = this.#pool.filter((row) => !taken.has(row));
     wanted.forEach((event, index) => {

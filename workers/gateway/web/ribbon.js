@@ -159,6 +159,7 @@ class TimeRibbon extends HTMLElement {
       return;
     }
     if (!this.scene) return;
+    this.scene = this.#scene(this.span()[1]); // what was drawn may be a moment old
     const tracks = this.#tracks();
     if (!tracks.length) return;
     let lane = Math.max(0, tracks.findIndex(({ name }) => name === this.#chosen?.lane));

@@ -2,6 +2,7 @@
 
 import { call, Problem } from "./api.js";
 
+const AGAIN_MS = 1000;
 export const session = { scopes: [] };
 export const mayWrite = () => session.scopes.some((scope) => scope === "streams:write" || scope === "admin");
 
@@ -15,15 +16,18 @@ export async function signIn() {
     try {
       return adopt(await call("POST", "/v1/session", { token }));
     } catch (error) {
-      if (!(error instanceof Problem) || error.status === 0) throw error;
+      if (!(error instanceof Problem)) throw error;
       return ask(error.message);
     }
   }
-  try {
-    return adopt(await call("GET", "/v1/session"));
-  } catch (error) {
-    if (error instanceof Problem && error.status === 401) return ask("");
-    throw error;
+  for (;;) {
+    try {
+      return adopt(await call("GET", "/v1/session"));
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      if (error.status === 401) return ask("");
+      await new Promise((resolve) => setTimeout(resolve, AGAIN_MS)); // it is being started again
+    }
   }
 }
 

@@ -1,7 +1,7 @@
 // Events of one stream folded into bands: what streamer/client/timeline.py does, in the browser.
 // Times are milliseconds since 1970, as fractions: a double is good for a quarter of a microsecond.
 
-const MAX_BANDS = 2000;
+const MAX_BANDS = 1000; // of a kind: more than a ribbon has pixels
 const NEWEST = 64;
 
 export const ms = (ns) => (ns === null || ns === undefined ? null : Number(ns) / 1e6);
