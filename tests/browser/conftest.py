@@ -24,7 +24,7 @@ PHONE = {"width": 360, "height": 740}
 expect.set_options(timeout=20_000)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it is open, this thread has an event loop
 def browser() -> Iterator[Browser]:
     path = shutil.which("chromium")
     if path is None:
