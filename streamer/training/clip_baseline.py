@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from streamer.training.clip_metrics import bleu_counts, bleu_of
 from streamer.training.clip_scores import order_edit
+from streamer.training.metrics.captions import bleu_counts, bleu_of
 from streamer.training.metrics.regression import regression_scores
 
 if TYPE_CHECKING:

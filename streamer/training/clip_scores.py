@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from streamer.models.temporal.heads.ctc import BeamState, GreedyState, beam_step, greedy_step
-from streamer.training.clip_metrics import bleu_counts, bleu_of
 from streamer.training.clip_readings import BEAM_WIDTH
+from streamer.training.metrics.captions import bleu_counts, bleu_of
 from streamer.training.metrics.frames import ClassScores, class_counts
 from streamer.training.metrics.ranking import Ranking
 from streamer.training.metrics.regression import regression_scores

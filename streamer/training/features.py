@@ -15,7 +15,7 @@ from streamer.core.errors import ConfigError
 from streamer.sources.sampler import Sampler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -202,11 +202,6 @@ def read_features(
         encode()
     empty_TD = np.zeros((0, encoder.feature_dim), np.float16)
     return FeatureTrack(np.concatenate([empty_TD, *features]), np.array(pts, np.float64))
-
-
-def make_tracks(maker: FeatureMaker, clips: Sequence[Clip]) -> list[FeatureTrack]:
-    """The features of each clip, in order."""
-    return [maker.track(clip) for clip in clips]
 
 
 def _load(path: Path) -> FeatureTrack | None:

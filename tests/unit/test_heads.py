@@ -17,10 +17,11 @@ from streamer.models.temporal.heads.pooling import TimePooling
 from streamer.models.temporal.network import read_clips
 from streamer.training.clip_fit import fit_clips
 from streamer.training.clip_losses import ClipObjective
-from streamer.training.clip_metrics import bleu, exact_match, regression_metrics
 from streamer.training.clip_predict import predict_captions, predict_clips, predict_frames
 from streamer.training.clips import ClipExample, check_examples, make_batch
 from streamer.training.metrics import edit_score, stretches
+from streamer.training.metrics.captions import bleu
+from streamer.training.metrics.regression import regression_scores
 from tests.clips import (
     FEATURE_DIM,
     NUM_PHASES,
@@ -204,21 +205,14 @@ def test_regression_explains_what_the_mean_does_not(pooling, loss):
     fit_clips(model, train, [], recipe, objective=ClipObjective(regression=loss))
     predicted = predict_frames(model, test) if per_frame else [predict_clips(model, test)[0]]
     truth = [np.atleast_2d(example.target) for example in test]
-    metrics = regression_metrics(np.concatenate(predicted), np.concatenate(truth))
-    mean = np.concatenate([np.atleast_2d(example.target) for example in train]).mean(axis=0)
-    baseline = regression_metrics(
-        np.broadcast_to(mean, np.concatenate(truth).shape), np.concatenate(truth)
-    )
-    assert baseline["r2"] <= 0
-    assert metrics["r2"] > 0.75
-    assert metrics["mae"] < 0.6 * baseline["mae"]
-
-
-def test_metrics_of_values_are_what_their_names_say():
-    metrics = regression_metrics(np.array([[1.0], [3.0], [2.0]]), np.array([[1.0], [2.0], [6.0]]))
-    assert metrics == pytest.approx(
-        {"mse": 17 / 3, "rmse": math.sqrt(17 / 3), "mae": 5 / 3, "r2": 1 - 17 / 14}
-    )
+    said_FK, truth_FK = np.concatenate(predicted), np.concatenate(truth)
+    mean_K = np.concatenate([np.atleast_2d(example.target) for example in train]).mean(axis=0)
+    for said_F, truth_F, mean in zip(said_FK.T, truth_FK.T, mean_K, strict=True):
+        scores = regression_scores(said_F, truth_F)
+        baseline = regression_scores(np.full(truth_F.shape, mean), truth_F)
+        assert baseline["r2"] <= 0
+        assert scores["r2"] > 0.75
+        assert scores["mae"] < 0.6 * baseline["mae"]
 
 
 def test_captions_are_learnt_and_attention_says_which_phase_a_word_is_about():
@@ -231,8 +225,8 @@ def test_captions_are_learnt_and_attention_says_which_phase_a_word_is_about():
     captions = predict_captions(model, test)
     said, truth = [c.words for c in captions], [tuple(example.target) for example in test]
     frequent = [_most_frequent([tuple(example.target) for example in train])] * len(test)
-    assert exact_match(frequent, truth) < 0.1
-    assert exact_match(said, truth) > 0.7
+    assert _part_right(frequent, truth) < 0.1
+    assert _part_right(said, truth) > 0.7
     assert bleu(said, truth) > max(0.85, bleu(frequent, truth) + 0.3)
     inside, chance = [], []
     for caption, (example, turns_T) in zip(captions, pairs, strict=True):
@@ -245,6 +239,10 @@ def test_captions_are_learnt_and_attention_says_which_phase_a_word_is_about():
             inside.append(float(weights_T[turns_T == turn].sum()))
             chance.append((turns_T == turn).mean())
     assert np.mean(inside) > 0.75 > 0.5 > np.mean(chance)
+
+
+def _part_right(said, truth):
+    return np.mean([one == other for one, other in zip(said, truth, strict=True)])
 
 
 def test_bleu_is_that_of_the_paper():

@@ -2,7 +2,7 @@
 
 `frames` and `ranking` judge single frames, `segments` what holds how long, `points` and `onsets`
 when something is noticed, `stability` what is said for nothing, `calibration` what probabilities
-are worth, `regression` numbers, and `bootstrap` how sure all of that is.
+are worth, `regression` numbers, `captions` texts, and `bootstrap` how sure all of that is.
 """
 
 from streamer.training.metrics.counts import Counts

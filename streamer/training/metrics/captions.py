@@ -1,38 +1,17 @@
-"""How good a clip's values and captions are."""
+"""How good captions are."""
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-Words = Sequence[int]
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+
 MAX_ORDER = 4
 """Longest n-gram of BLEU."""
-
-
-def regression_metrics(predicted_NK: np.ndarray, truth_NK: np.ndarray) -> dict[str, float]:
-    """`mse`, `rmse`, `mae`, and `r2`: the part of the variance explained, over all values.
-
-    R² is 0 for predicting each value's mean over these clips, and has no lower end.
-    """
-    errors_NK = predicted_NK.astype(float) - truth_NK
-    mse = float((errors_NK**2).mean())
-    variance = float(((truth_NK - truth_NK.mean(axis=0)) ** 2).mean())
-    return {
-        "mse": mse,
-        "rmse": math.sqrt(mse),
-        "mae": float(np.abs(errors_NK).mean()),
-        "r2": 1 - mse / variance if variance else math.nan,
-    }
-
-
-def exact_match(predicted: Sequence[Words], truth: Sequence[Words]) -> float:
-    """Part of the captions that are right word for word."""
-    pairs = zip(predicted, truth, strict=True)
-    return sum(tuple(one) == tuple(other) for one, other in pairs) / len(truth)
 
 
 def bleu(predicted: Sequence[Sequence[Hashable]], truth: Sequence[Sequence[Hashable]]) -> float:
