@@ -27,11 +27,13 @@ COLOURS = ("red", "blue")
 VALUES = ("pressure", "angle")
 
 
-def write_set(table: Path, tracks: dict[str, np.ndarray], lines: list[str]) -> Path:
+def write_set(
+    table: Path, tracks: dict[str, np.ndarray], lines: list[str], *, features: FeatureSet = SET
+) -> Path:
     """A table beside the features (T, D) of its videos."""
     for name, track_TD in tracks.items():
         np.save(table.parent / name, track_TD.T)
-    table.with_suffix(".features.json").write_bytes(msgspec.json.encode(SET))
+    table.with_suffix(".features.json").write_bytes(msgspec.json.encode(features))
     table.write_text("\n".join(lines) + "\n")
     return table
 

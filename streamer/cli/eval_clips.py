@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from streamer.cli.labelled import open_features
+from streamer.cli.labelled import load_labelled_clips
 from streamer.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -46,10 +46,6 @@ def eval_clips(
         ConfigError: The table or a video is not usable, or a bundle is of another kind.
         ModelError: The encoder is not the bundles'.
     """
-    from streamer.cli.progress import clip_progress
-    from streamer.runtime.clock import SystemClock
-    from streamer.training.annotations import Split
-    from streamer.training.clip_dataset import load_clips
     from streamer.training.evaluation.clips import measure_clips, write_clip_report
 
     config = bundles[0].config
@@ -60,21 +56,15 @@ def eval_clips(
                 f"eval: expected bundles of one training, found other heads or labels in "
                 f"{bundles[0].path} and {other.path}; evaluate them one by one"
             )
-    with (
-        open_features(bundles[0], videos, encoder=encoder, device=device, cache=cache) as maker,
-        clip_progress() as progress,
-    ):
-        clips = load_clips(
-            videos,
-            head=config.head,
-            pooling=config.pooling,
-            names=config.phases or config.targets,
-            split=None if split == "all" else Split(split),
-            seed=split_seed,
-            maker=maker,
-            clock=SystemClock(),
-            progress=progress,
-        )
+    clips = load_labelled_clips(
+        bundles[0],
+        videos,
+        split=split,
+        seed=split_seed,
+        encoder=encoder,
+        device=device,
+        cache=cache,
+    )
     results = []
     for one in bundles:
         print(f"measuring {one.path}", file=sys.stderr)

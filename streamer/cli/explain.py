@@ -5,10 +5,14 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from streamer.cli.labelled import check_part, load_labelled, need_matplotlib
+from streamer.cli.labelled import check_part, load_labelled, load_labelled_clips, need_matplotlib
+
+if TYPE_CHECKING:
+    import numpy as np
 
 NUM_GROUPS = 16
 
@@ -30,7 +34,7 @@ class ShuffleBy(StrEnum):
 def explain(
     bundle: str = typer.Option(..., help="A shipped bundle's name, or a folder."),
     videos: Path = typer.Option(
-        ..., help="Own videos: a CSV file with the columns video,start,end,label[,kind]."
+        ..., help="Own videos: a CSV file such as `fit` reads for the bundle's head."
     ),
     out: Path = typer.Option(..., help="Folder of the report."),
     split: str = typer.Option(
@@ -65,9 +69,11 @@ def explain(
     check_part(split)
     need_matplotlib("explain")
     from streamer.models.bundle import Bundle
+    from streamer.training.annotations import Labels
+    from streamer.training.explanation.clips import as_example, true_values
     from streamer.training.explanation.importance import Permuting
     from streamer.training.explanation.report import write_report
-    from streamer.training.explanation.run import Plan, check_plan, labels_of
+    from streamer.training.explanation.run import Plan, check_plan
     from streamer.training.explanation.run import explain as explain_bundle
 
     loaded = Bundle.load(bundle)
@@ -83,19 +89,23 @@ def explain(
         show=tuple(show),
     )
     check_plan(loaded.config, plan)  # told before anything is computed
-    labels = labels_of(loaded.config, videos)
-    examples = load_labelled(
-        loaded,
-        videos,
-        labels=labels,
-        split=split,
-        seed=split_seed,
-        encoder=encoder,
-        device=device,
-        cache=features or out.parent / "features",
-    )
+    where: dict[str, Any] = {
+        "split": split,
+        "seed": split_seed,
+        "encoder": encoder,
+        "device": device,
+        "cache": features or out.parent / "features",
+    }
+    labels = Labels(loaded.config.phases, loaded.config.actions)
+    values: dict[str, np.ndarray] = {}
+    if loaded.config.head == "frames":
+        examples = load_labelled(loaded, videos, labels=labels, **where)
+    else:
+        clips = load_labelled_clips(loaded, videos, **where)
+        examples = tuple(as_example(clip, loaded.config) for clip in clips)
+        values = true_values(clips, loaded.config)
     found = explain_bundle(
-        loaded, examples, plan, progress=lambda line: print(line, file=sys.stderr)
+        loaded, examples, plan, values=values, progress=lambda line: print(line, file=sys.stderr)
     )
     part = videos.name if split == "all" else f"{videos.name}, part {split} (split {split_seed})"
     frames = sum(map(len, examples))

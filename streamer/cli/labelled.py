@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from streamer.models.bundle import Bundle
     from streamer.models.encoders.encoder import Encoder
     from streamer.training.annotations import Labels
+    from streamer.training.clip_dataset import LabelledClip
     from streamer.training.dataset import Example
     from streamer.training.features import TrackMaker
 
@@ -65,6 +66,40 @@ def load_labelled(
         return load_videos(
             videos,
             labels=labels,
+            split=None if split == "all" else Split(split),
+            seed=seed,
+            maker=maker,
+            clock=SystemClock(),
+            progress=progress,
+        )
+
+
+def load_labelled_clips(
+    bundle: Bundle,
+    videos: Path,
+    *,
+    split: str,
+    seed: int,
+    encoder: str | None,
+    device: str | None,
+    cache: Path,
+) -> tuple[LabelledClip, ...]:
+    """Features and truth of the clips of a head other than `frames`. See `load_labelled`."""
+    from streamer.cli.progress import clip_progress
+    from streamer.runtime.clock import SystemClock
+    from streamer.training.annotations import Split
+    from streamer.training.clip_dataset import load_clips
+
+    config = bundle.config
+    with (
+        open_features(bundle, videos, encoder=encoder, device=device, cache=cache) as maker,
+        clip_progress() as progress,
+    ):
+        return load_clips(
+            videos,
+            head=config.head,
+            pooling=config.pooling,
+            names=config.phases or config.targets,
             split=None if split == "all" else Split(split),
             seed=seed,
             maker=maker,

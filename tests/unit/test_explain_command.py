@@ -10,10 +10,14 @@ import typer
 from typer.testing import CliRunner
 
 from streamer.cli.explain import explain
+from streamer.cli.labelled import load_labelled_clips
 from streamer.core.errors import ConfigError
+from streamer.training.explanation.clips import as_example, true_values
 from streamer.training.explanation.importance import Permuting
 from streamer.training.explanation.run import Plan, check_plan
-from tests.explaining import PHASES, told_bundle, told_config, told_example, write_videos
+from streamer.training.losses import UNKNOWN
+from tests.clip_tables import write_set
+from tests.explaining import PHASES, SET, told_bundle, told_config, told_example, write_videos
 from tests.networks import ARCHITECTURES, make_network
 
 PERMUTING = Permuting(shuffle="videos", block_frames=1, num_repeats=1, seed=0)
@@ -37,6 +41,12 @@ def run(*options):
     app = typer.Typer()
     app.command()(explain)
     return CliRunner().invoke(app, [str(option) for option in options], catch_exceptions=False)
+
+
+def write_clips(folder, lines, *, count=1):
+    """A table of clips of `count` recordings of 6 s."""
+    tracks = {f"{n}.npy": told_example(n, num_frames=60).features_TD for n in range(count)}
+    return write_set(folder / "clips.csv", tracks, lines, features=SET)
 
 
 def report_of(out):
@@ -79,10 +89,8 @@ def test_a_report_and_pictures_are_written(tmp_path, videos, architecture):
 @pytest.mark.parametrize("pooling", ["attention", "mean"])
 @pytest.mark.parametrize("directions", [1, 2])
 def test_heads_of_whole_clips_show_their_weights_over_time(tmp_path, pooling, directions):
-    examples = [told_example(seed, num_frames=60) for seed in range(2)]
-    for example in examples:
-        example.actions_TA[:] = 0
-    videos = write_videos(tmp_path, examples)
+    lines = ["video,start,end,label", "0.npy,,,work", "1.npy,0,4,rest", "1.npy,4,6,idle"]
+    videos = write_clips(tmp_path, lines, count=2)
     head = {"head": "sequence", "pooling": pooling, "actions": (), "directions": directions}
     bundle = told_bundle(tmp_path / "bundle", make_network(told_config(**head)))
     assert (
@@ -90,7 +98,10 @@ def test_heads_of_whole_clips_show_their_weights_over_time(tmp_path, pooling, di
     )
     report = report_of(tmp_path / "out")
     assert report["importance"] is None
-    (first, _) = report["videos"]
+    first = report["videos"][0]
+    assert [(video["name"], video["frames"]) for video in report["videos"]] == [
+        ("0.npy", 60), ("1.npy 0-4 s", 40), ("1.npy 4-6 s", 20)
+    ]  # fmt: skip
     weights = np.array(first["weights"])
     assert weights.shape == (60,)
     assert weights.sum() == pytest.approx(1, abs=1e-4)
@@ -105,29 +116,51 @@ def test_heads_of_whole_clips_show_their_weights_over_time(tmp_path, pooling, di
     assert ("Left out**: Gates" in text) == (directions == 2)
 
 
-@pytest.mark.parametrize("pooling", ["none", "attention"])
-def test_values_are_shown_beside_what_the_table_says(tmp_path, videos, pooling):
+@pytest.mark.parametrize(
+    ("pooling", "lines"),
+    [
+        ("attention", ["0.npy,,,pressure,3.25"]),
+        ("none", ["0.npy,0,2.5,pressure,3.25", "0.npy,2.5,4,pressure,2.8"]),
+    ],
+)
+def test_values_are_shown_beside_what_the_table_says(tmp_path, pooling, lines):
+    videos = write_clips(tmp_path, ["video,start,end,label,value", *lines])
     head = {"head": "regression", "pooling": pooling, "phases": (), "actions": ()}
     config = told_config(**head, targets=("pressure",))
     bundle = told_bundle(tmp_path / "bundle", make_network(config))
-    assert (
-        run("--bundle", bundle.path, "--videos", videos, "--out", tmp_path / "out").exit_code == 0
-    )
-    first = report_of(tmp_path / "out")["videos"][0]
+    out = tmp_path / "out"
+    assert run("--bundle", bundle.path, "--videos", videos, "--out", out).exit_code == 0
+    first = report_of(out)["videos"][0]
     assert ("weights" in first) == (pooling == "attention")
+    assert ("(true 3.25)" in (out / "report.md").read_text()) == (pooling == "attention")
+    assert (out / "video-1.png").stat().st_size > 10_000
 
 
-def test_a_ctc_is_shown_with_its_blank(tmp_path):
-    example = told_example(0, num_frames=60)
-    example.actions_TA[:] = 0
-    videos = write_videos(tmp_path, [example])
+def test_values_of_frames_are_true_where_the_table_says_so(tmp_path):
+    lines = ["video,start,end,label,value", "0.npy,0,2.5,pressure,3", "0.npy,2.5,4,pressure,2"]
+    videos = write_clips(tmp_path, lines)
+    head = {"head": "regression", "pooling": "none", "phases": (), "actions": ()}
+    config = told_config(**head, targets=("pressure",))
+    bundle = told_bundle(tmp_path / "bundle", make_network(config))
+    clips = load_labelled_clips(
+        bundle, videos, split="all", seed=1, encoder=None, device=None, cache=tmp_path
+    )
+    values_T = true_values(clips, config)["0.npy"][:, 0]
+    assert values_T[:40].tolist() == [3] * 25 + [2] * 15
+    assert np.isnan(values_T[40:]).all()
+    assert (as_example(clips[0], config).phases_T == UNKNOWN).all()
+
+
+@pytest.mark.parametrize("times", ["0,2.5 2.5,6", ", ,"])
+def test_a_ctc_is_shown_with_its_blank(tmp_path, times):
+    lines = [f"0.npy,{span},{name}" for span, name in zip(times.split(), PHASES, strict=False)]
+    videos = write_clips(tmp_path, ["video,start,end,label", *lines])
     bundle = told_bundle(
         tmp_path / "bundle", make_network(told_config(head="ctc", actions=(), num_layers=1))
     )
-    assert (
-        run("--bundle", bundle.path, "--videos", videos, "--out", tmp_path / "out").exit_code == 0
-    )
-    assert (tmp_path / "out" / "video-1.png").stat().st_size > 10_000
+    out = tmp_path / "out"
+    assert run("--bundle", bundle.path, "--videos", videos, "--out", out).exit_code == 0
+    assert (out / "video-1.png").stat().st_size > 10_000
 
 
 def test_truth_that_says_nothing_is_refused(tmp_path):

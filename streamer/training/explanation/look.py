@@ -31,6 +31,8 @@ class Look:
         outputs_C: Of a head that reads whole clips, float32: probabilities, or values.
         weights_T: Of a head that reads whole clips, float32: how much each frame counts; sum 1.
         layers: What happened inside; empty with two directions.
+        truth: Of a regression, the true values: float32 (K,), or (T, K) with NaN where nobody
+            knows.
     """
 
     example: Example
@@ -38,6 +40,7 @@ class Look:
     outputs_C: np.ndarray | None
     weights_T: np.ndarray | None
     layers: tuple[LayerTrace, ...]
+    truth: np.ndarray | None = None
 
     @property
     def peak_seconds(self) -> float:
@@ -59,13 +62,20 @@ def output_names(config: ModelConfig) -> tuple[str, ...]:
     return (*config.phases, *config.actions, *config.targets, *blank)
 
 
-def look_at(bundle: Bundle, network: RecurrentNetwork, example: Example) -> Look:
+def look_at(
+    bundle: Bundle,
+    network: RecurrentNetwork,
+    example: Example,
+    *,
+    truth: np.ndarray | None = None,
+) -> Look:
     """Let a model watch a video from a fresh state.
 
     Args:
         bundle: Whose probabilities are calibrated.
         network: Of the bundle; its head says phases, actions or values.
         example: The video.
+        truth: See `Look`.
 
     Raises:
         ModelError: The observed cells put out something else than the network.
@@ -97,4 +107,5 @@ def look_at(bundle: Bundle, network: RecurrentNetwork, example: Example) -> Look
         outputs_C=outputs_C,
         weights_T=weights_T,
         layers=record_gates(network, example.features_TD) if config.directions == 1 else (),
+        truth=truth,
     )

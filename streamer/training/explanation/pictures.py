@@ -88,24 +88,13 @@ def plot_look(path: Path, look: Look, *, labels: Labels, config: ModelConfig) ->
 
 def _said_panels(look: Look, labels: Labels, config: ModelConfig) -> list[Panel]:
     pts_T, num_phases = look.example.pts_T, len(labels.phases)
-    panels: list[Panel] = [
-        (0.45 + 0.22 * len(labels.actions), lambda axes: _truth(axes, look, labels, config))
-    ]
+    panels: list[Panel] = []
+    if labels.phases or labels.actions:
+        height = 0.45 + 0.22 * len(labels.actions)
+        panels.append((height, lambda axes: _truth(axes, look, labels, config)))
     outputs_TC = look.outputs_TC
     if outputs_TC is not None and config.head == "regression":
-        panels.append(
-            (
-                1.4,
-                lambda axes: _curves(
-                    axes,
-                    pts_T,
-                    outputs_TC,
-                    config.targets,
-                    title="values",
-                    first_colour=num_phases + len(labels.actions),
-                ),
-            )
-        )
+        panels.append((1.4, lambda axes: _values(axes, look, outputs_TC, config.targets)))
     elif outputs_TC is not None:
         names = output_names(config)
         cut = len(names) if config.head == "ctc" else num_phases
@@ -168,6 +157,20 @@ def _curves(
         colour = label_colour(first_colour + index)
         axes.plot(pts_T, values_TC[:, index], color=colour, linewidth=1.2, label=name)
     axes.set_ylabel(title, fontsize=8)
+
+
+def _values(axes: Axes, look: Look, outputs_TC: np.ndarray, names: Sequence[str]) -> None:
+    _curves(axes, look.example.pts_T, outputs_TC, names, title="values,\ndotted: true")
+    if look.truth is None:
+        return
+    for index in range(len(names)):
+        axes.plot(
+            look.example.pts_T,
+            look.truth[:, index],
+            color=label_colour(index),
+            linewidth=1.2,
+            linestyle=":",
+        )
 
 
 def _weights(axes: Axes, pts_T: np.ndarray, weights_T: np.ndarray, *, title: str) -> None:

@@ -137,8 +137,10 @@ def _said(look: Look, bundle: Bundle) -> str:
     assert look.outputs_C is not None, "weights over time come with outputs of a clip"
     names = output_names(bundle.config)
     if bundle.config.head == "regression":
+        truth = [None] * len(names) if look.truth is None else look.truth.tolist()
         return ", ".join(
-            f"{name} {value:.3g}" for name, value in zip(names, look.outputs_C, strict=True)
+            f"{name} {value:.3g}" + ("" if true is None else f" (true {true:.3g})")
+            for name, value, true in zip(names, look.outputs_C, truth, strict=True)
         )
     best = int(look.outputs_C.argmax())
     return f"{names[best]} ({look.outputs_C[best]:.2f})"

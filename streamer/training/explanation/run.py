@@ -9,14 +9,12 @@ import numpy as np
 
 from streamer.core.errors import ConfigError
 from streamer.models.temporal.torch import load_network
-from streamer.training.annotations import Labels, find_labels, read_annotations
 from streamer.training.explanation.groups import check_number, correlated_groups, equal_blocks
 from streamer.training.explanation.importance import measure_importance
 from streamer.training.explanation.look import look_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Mapping, Sequence
 
     from streamer.models.bundle import Bundle
     from streamer.models.config import ModelConfig
@@ -73,22 +71,12 @@ def check_plan(config: ModelConfig, plan: Plan) -> None:
         check_number(config.feature_dim, plan.num_groups)
 
 
-def labels_of(config: ModelConfig, videos: Path) -> Labels:
-    """What may be true in the videos: a bundle's labels; the table's where it has values instead.
-
-    Raises:
-        ConfigError: The table is not usable.
-    """
-    if config.head == "regression":
-        return find_labels(read_annotations(videos))
-    return Labels(config.phases, config.actions)
-
-
 def explain(
     bundle: Bundle,
     examples: Sequence[Example],
     plan: Plan,
     *,
+    values: Mapping[str, np.ndarray] | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Explanation:
     """Explain a bundle by its float32 weights.
@@ -97,6 +85,7 @@ def explain(
         bundle: What is explained.
         examples: The videos.
         plan: How.
+        values: Of a regression, the true ones, by the name of the video: (K,) or (T, K).
         progress: Is told what is done next.
 
     Raises:
@@ -131,7 +120,7 @@ def explain(
     looks = []
     for example in shown:
         progress(f"looking at {example.name}")
-        looks.append(look_at(bundle, network, example))
+        looks.append(look_at(bundle, network, example, truth=(values or {}).get(example.name)))
     return Explanation(importance=importance, looks=tuple(looks), left_out=tuple(left_out))
 
 
