@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 import typer
 
 from streamer.cli.fit_clips import HeadChoice, PoolingChoice, choose_pooling
+from streamer.cli.fit_options import assigned, need, refuse
 from streamer.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from streamer.models.bundle import Bundle
 
 DATA = "What to learn from"
@@ -23,6 +22,7 @@ TRAINING = "Training"
 DECODER = "Decoder"
 ANOMALIES = "Anomalies"
 """Panels of the help."""
+NUM_SCENES = 64
 
 
 class Cell(StrEnum):
@@ -43,17 +43,17 @@ def fit(
         "video,start,end,label[,kind][,track][,split][,source]; see `streamer dataset`.",
         rich_help_panel=DATA,
     ),
-    split_seed: int = typer.Option(
-        1,
+    split_seed: int | None = typer.Option(
+        None,
         min=0,
-        help="Which videos validate and test, where the CSV file does not say it.",
+        help="Which videos validate and test, where the CSV file does not say it. Default: 1.",
         rich_help_panel=DATA,
     ),
     synthetic: str | None = typer.Option(
         None, help="A rendered scene: workcell.", rich_help_panel=DATA
     ),
-    seeds: int = typer.Option(
-        64, min=1, help="Synthetic: how many scenes to train on.", rich_help_panel=DATA
+    seeds: int | None = typer.Option(
+        None, min=1, help="Synthetic: how many scenes to train on (64).", rich_help_panel=DATA
     ),
     minutes: float | None = typer.Option(
         None,
@@ -76,10 +76,10 @@ def fit(
         "of labels stays the same.",
         rich_help_panel=ANOMALIES,
     ),
-    false_alarms_per_hour: float = typer.Option(
-        1.0,
+    false_alarms_per_hour: float | None = typer.Option(
+        None,
         min=1e-6,
-        help="With --self-supervised and --anomalies: most false alarms on normal video.",
+        help="With --self-supervised and --anomalies: most false alarms on normal video (1).",
         rich_help_panel=ANOMALIES,
     ),
     anticipation_frames: int = typer.Option(
@@ -185,8 +185,19 @@ def fit(
         raise ConfigError(
             "fit: expected --directions 1 with --anomalies, found 2: they see the next frame"
         )
-    if anticipation_frames and not anomalies:
-        raise ConfigError("fit: expected --anomalies with --anticipation-frames")
+    need("--videos", videos, {"--split-seed": split_seed})
+    need("--synthetic", synthetic, {"--seeds": seeds})
+    need("--synthetic or --self-supervised", videos is None, {"--minutes": minutes})
+    need("--anomalies", anomalies, {"--anticipation-frames": anticipation_frames or None})
+    need(
+        "--anomalies or --self-supervised",
+        anomalies or self_supervised,
+        {"--false-alarms-per-hour": false_alarms_per_hour},
+    )
+    need("--teacher", teacher, assigned(assignments, "distillation", "distillation_temperature"))
+    need("--anomalies", anomalies, assigned(assignments, "anomaly_weight"))
+    split_seed = 1 if split_seed is None else split_seed
+    false_alarms_per_hour = false_alarms_per_hour or 1.0
     if lookahead and directions == 1:
         raise ConfigError(f"fit: expected --directions 2 with --lookahead {lookahead}, found 1")
     for_frames = {
@@ -212,7 +223,7 @@ def fit(
     )
     looked_at = FeatureOptions(encoder, analysis_fps, cache=features or out.parent / "features")
     if self_supervised is not None:
-        _refuse({**for_frames, "--set": bool(assignments)}, "--self-supervised")
+        refuse({**for_frames, "--set": bool(assignments)}, "--self-supervised")
         if directions == 2:
             raise ConfigError(
                 "fit: expected --directions 1 with --self-supervised, found 2: a model that sees "
@@ -231,7 +242,7 @@ def fit(
             seed=seed,
         )
     elif videos is not None and head is not HeadChoice.FRAMES:
-        _refuse(for_frames, f"--head {head}")
+        refuse(for_frames, f"--head {head}")
         bundle = fit_clips(
             out,
             videos,
@@ -252,7 +263,11 @@ def fit(
         bundle = fit_labelled(
             out,
             Data(
-                videos=videos, split_seed=split_seed, scene=synthetic, seeds=seeds, minutes=minutes
+                videos=videos,
+                split_seed=split_seed,
+                scene=synthetic,
+                seeds=seeds or NUM_SCENES,
+                minutes=minutes,
             ),
             looked_at,
             name=name,
@@ -264,12 +279,6 @@ def fit(
             foresight=foresight if anomalies else None,
         )
     _show(bundle)
-
-
-def _refuse(given: Mapping[str, bool], beside: str) -> None:
-    """Raise ConfigError that names the first option that can't stand beside another."""
-    if found := [option for option, is_given in given.items() if is_given]:
-        raise ConfigError(f"fit: expected no {found[0]} with {beside}; leave it out")
 
 
 def _show(bundle: Bundle) -> None:

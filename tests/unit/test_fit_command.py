@@ -293,6 +293,32 @@ def test_a_teacher_of_other_features_is_refused_before_training(table, tmp_path)
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--minutes", "5"), "--synthetic or --self-supervised with --minutes"),
+        (("--seeds", "3"), "--synthetic with --seeds"),
+        (("--false-alarms-per-hour", "2"), "--anomalies or --self-supervised with --false-alarms"),
+        (("--anticipation-frames", "2"), "--anomalies with --anticipation-frames"),
+        (("--set", "distillation=0.9"), "--teacher with --set distillation"),
+        (("--set", "distillation_temperature=3"), "--teacher with --set distillation_temperature"),
+        (("--set", "anomaly_weight=2"), "--anomalies with --set anomaly_weight"),
+    ],
+)
+def test_an_option_that_would_change_nothing_is_refused(table, tmp_path, options, message):
+    with pytest.raises(ConfigError, match=f"fit: expected {message}"):
+        run_fit(table, tmp_path / "run", *options)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_scene_is_not_split_by_chance(tmp_path):
+    app = typer.Typer()
+    app.command()(fit)
+    options = ("--synthetic", "workcell", "--out", str(tmp_path / "run"), "--split-seed", "2")
+    with pytest.raises(ConfigError, match="expected --videos with --split-seed"):
+        CliRunner().invoke(app, options, catch_exceptions=False)
+
+
 def test_what_is_for_labelled_video_is_refused_without_labels(tmp_path):
     app = typer.Typer()
     app.command()(fit)
