@@ -94,7 +94,7 @@ def fit_clips(
         ConfigError: The table, a video or an option is not usable.
     """
     from streamer.cli.fit_labelled import open_features
-    from streamer.cli.progress import clip_progress
+    from streamer.cli.progress import clip_progress, says_how_to_go_on
     from streamer.runtime.clock import SystemClock
     from streamer.training.clip_dataset import clip_dataset
     from streamer.training.clip_run import check_assignments, make_clip_config, train_clip_bundle
@@ -131,9 +131,10 @@ def fit_clips(
         encoder=encoder,
         analysis_fps=analysis_fps,
     )
-    return train_clip_bundle(
-        out, dataset, config=config, encoder=encoder, recipe=recipe, progress=_say_check
-    )
+    with says_how_to_go_on(out):
+        return train_clip_bundle(
+            out, dataset, config=config, encoder=encoder, recipe=recipe, progress=_say_check
+        )
 
 
 def _say_check(look: ClipCheck) -> None:

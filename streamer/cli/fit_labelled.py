@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streamer.cli.progress import clip_progress
+from streamer.cli.progress import clip_progress, says_how_to_go_on
 from streamer.core.errors import ConfigError
 from streamer.models.bundle import Bundle
 
@@ -130,13 +130,10 @@ def fit_labelled(
         graph_PP=graph_PP,
         foresight=foresight,
     )
-    try:
+    with says_how_to_go_on(out):
         if repeats == 1:
             return job.train(out, recipe, progress=_say_check)
         return train_repeats(out, job, num_repeats=repeats, progress=_say_check, begin=_say_seed)
-    except KeyboardInterrupt:
-        print(f"interrupted; the same command goes on from what is kept in {out}", file=sys.stderr)
-        raise
 
 
 def _transitions(dataset: Dataset, graph: PhaseGraph | None) -> np.ndarray:

@@ -1,7 +1,8 @@
-"""Progress bars on stderr; nothing where stderr is no terminal."""
+"""How far it is, on stderr: bars where that is a terminal, and what to do if it is interrupted."""
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from streamer.training.dataset import Progress as ClipProgress
 
@@ -42,3 +44,13 @@ def clip_progress() -> Iterator[Callable[[ClipProgress], None]]:
             )
 
         yield show
+
+
+@contextmanager
+def says_how_to_go_on(out: Path) -> Iterator[None]:
+    """If a training in this folder is interrupted, a line that says so."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"interrupted; the same command goes on from what is kept in {out}", file=sys.stderr)
+        raise

@@ -13,9 +13,11 @@ import torch
 from streamer.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from streamer.models.config import ModelConfig
+    from streamer.training.clips import ClipExample
     from streamer.training.dataset import Dataset
     from streamer.training.recipe import Recipe
 
@@ -34,6 +36,24 @@ def fingerprint(config: ModelConfig, dataset: Dataset, recipe: Recipe) -> str:
             example.teacher_TC,
         ):
             digest.update(b"" if array is None else array.tobytes())
+    return digest.hexdigest()
+
+
+def clip_fingerprint(
+    config: ModelConfig,
+    train: Sequence[ClipExample],
+    validation: Sequence[ClipExample],
+    recipe: Recipe,
+) -> str:
+    """Digest of all that decides the weights of a model of clips."""
+    digest = hashlib.sha256(msgspec.json.encode(config))
+    digest.update(repr(sorted(asdict(recipe).items())).encode())
+    for part in (train, validation):
+        digest.update(b"part")
+        for example in part:
+            for array in (*example.views, example.target):
+                digest.update(f"{array.shape}".encode())
+                digest.update(array.tobytes())
     return digest.hexdigest()
 
 

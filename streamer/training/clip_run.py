@@ -113,6 +113,8 @@ def train_clip_bundle(
 ) -> Bundle:
     """Train, measure, and write `bundle/` and the pictures.
 
+    A run that was interrupted goes on where it was, if it is started again in the same folder.
+
     Args:
         out: Folder of the run. Gets `bundle/`, `learning_curve.png`, pictures of the test part by
             head, and event files for TensorBoard in `tensorboard/`.
@@ -123,7 +125,8 @@ def train_clip_bundle(
         progress: Is told each look at the validation part.
 
     Raises:
-        ConfigError: `bundle/` holds something else, or a clip does not fit the model.
+        ConfigError: `bundle/` holds something else, the folder another unfinished training, or a
+            clip does not fit the model.
     """
     check_place(out / "bundle")
     torch.manual_seed(recipe.seed)
@@ -137,7 +140,7 @@ def train_clip_bundle(
             board.show_losses(look.update, look.train_loss, look.validation_loss)
             progress(look)
 
-        looks = fit_clips(model, train, validation, recipe, progress=show)
+        looks = fit_clips(model, train, validation, recipe, progress=show, folder=out)
     readings = read_with_network(model, dataset.test)
     scorer = make_scorer(config, dataset.test, readings)
     scores = scorer.scores(np.ones(len(dataset.test)))

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from streamer.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from torch import Tensor
 
@@ -68,18 +68,41 @@ def make_batch(
     )
 
 
-def shuffled(
-    examples: Sequence[ClipExample], *, size: int, random: np.random.Generator, device: str
-) -> Iterator[ClipBatch]:
-    """Endless batches: all clips in a new order, then again; one view of each."""
-    size = min(size, len(examples))
-    order: list[int] = []
-    while True:
-        if len(order) < size:
-            order += random.permutation(len(examples)).tolist()
-        taken, order = [examples[i] for i in order[:size]], order[size:]
-        views = [example.views[random.integers(len(example.views))] for example in taken]
-        yield make_batch(views, [example.target for example in taken], device=device)
+class Shuffle:
+    """Endless batches: all clips in a new order, then again; one view of each.
+
+    Args:
+        examples: At least one.
+        size: Of a batch, if there are so many clips.
+        random: Decides the order and the views.
+        device: Of the batches.
+
+    Attributes:
+        order: Of the clips that are still to come in this round.
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[ClipExample],
+        *,
+        size: int,
+        random: np.random.Generator,
+        device: str,
+    ) -> None:
+        self._examples = examples
+        self._size = min(size, len(examples))
+        self._random = random
+        self._device = device
+        self.order: list[int] = []
+
+    def next_batch(self) -> ClipBatch:
+        """The next clips."""
+        if len(self.order) < self._size:
+            self.order += self._random.permutation(len(self._examples)).tolist()
+        taken = [self._examples[index] for index in self.order[: self._size]]
+        self.order = self.order[self._size :]
+        views = [example.views[self._random.integers(len(example.views))] for example in taken]
+        return make_batch(views, [example.target for example in taken], device=self._device)
 
 
 def check_examples(examples: Sequence[ClipExample], config: ModelConfig) -> None:

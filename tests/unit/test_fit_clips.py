@@ -194,6 +194,50 @@ def test_what_is_wrong_with_a_table_is_told_with_its_row(tmp_path, head, rows, m
 
 
 @pytest.mark.parametrize(
+    "options",
+    [
+        ("--head", "sequence", "--set", "ema_decay=0.9"),
+        ("--head", "ctc", "--set", "num_lanes=5"),
+        ("--head", "regression", "--pooling", "none"),
+        ("--head", "caption"),
+    ],
+)
+def test_an_interrupted_training_goes_on_and_ends_with_the_same_bundle(
+    tmp_path, monkeypatch, options
+):
+    head = options[1]
+    table = {
+        "sequence": lambda: write_classes(tmp_path, 12),
+        "ctc": lambda: write_orders(tmp_path, 12, timed=False),
+        "regression": lambda: write_values(tmp_path, 12, per_frame=True),
+        "caption": lambda: write_captions(tmp_path, 12),
+    }[head]()
+    options = (*options, "--updates", "9", "--set", "check_every=3")
+    assert run(table, tmp_path / "undisturbed", *options).exit_code == 0
+    looks = []
+
+    def interrupt(look):
+        looks.append(look.update)
+        if len(looks) == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("streamer.cli.fit_clips._say_check", interrupt)
+        stopped = run(table, tmp_path / "run", *options)
+    assert stopped.exit_code != 0
+    assert f"the same command goes on from what is kept in {tmp_path / 'run'}" in stopped.stderr
+    assert (tmp_path / "run" / "unfinished.pt").exists()
+    with pytest.raises(ConfigError, match=r"unfinished\.pt: expected .* found one of others"):
+        run(table, tmp_path / "run", *options, "--set", "noise=0.7")
+    assert run(table, tmp_path / "run", *options).exit_code == 0
+    assert not (tmp_path / "run" / "unfinished.pt").exists()
+    ended, undisturbed = (
+        Bundle.load(tmp_path / name / "bundle").model_id for name in ("run", "undisturbed")
+    )
+    assert ended == undisturbed
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         (("--head", "ctc", "--pooling", "mean"), r"--pooling: expected none with --head ctc"),
