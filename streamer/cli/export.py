@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from pathlib import Path  # typer reads it
 from typing import TYPE_CHECKING
 
 import typer
 
+from streamer.cli.recordings import read_tracks
 from streamer.core.errors import ConfigError, ModelError
 from streamer.models.bundle import Bundle
 
@@ -15,8 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import numpy as np
-
-    from streamer.training.features import Clip
 
 SYNTHETIC = "synthetic:"
 NUM_SCENES, SCENE_SECONDS = 2, 30.0
@@ -33,7 +33,8 @@ def export(
     on: list[str] = typer.Option(
         [],
         metavar="SOURCE",
-        help="Measure what int8 changes on this: a video, or synthetic:workcell; may be repeated.",
+        help="Measure what int8 changes on this: a video, a file of features for a bundle that was "
+        "trained on such, or synthetic:workcell; may be repeated.",
     ),
     features: Path = typer.Option(Path("features"), help="Cache of features, for --int8."),
 ) -> None:
@@ -100,31 +101,34 @@ def _write_int8(bundle: Bundle, path: Path, sources: Sequence[str], *, cache: Pa
 
 def _features(bundle: Bundle, sources: Sequence[str], *, cache: Path) -> Iterator[np.ndarray]:
     """Features (T, D) of each clip, by the bundle's encoder and at its frame rate."""
+    for source in sources:
+        if source.startswith(SYNTHETIC):
+            yield from _scene_features(bundle, source.removeprefix(SYNTHETIC), cache=cache)
+            continue
+        for _, track in read_tracks(bundle, [Path(source)], encoder=None, device=None, cache=cache):
+            yield track.features_TD
+
+
+def _scene_features(bundle: Bundle, scene: str, *, cache: Path) -> Iterator[np.ndarray]:
     from streamer.models.encoders.registry import open_encoder
     from streamer.runtime.clock import SystemClock
     from streamer.training.features import FeatureMaker
     from streamer.training.synthetic import make_clips
     from streamer.training.synthetic_dataset import TEST_SEEDS
-    from streamer.training.video import VideoClip
 
-    config, clock = bundle.config, SystemClock()
-    encoder = open_encoder(config.encoder, preprocess=bundle.preprocess)
-    if encoder.encoder_id != config.encoder_id:
-        raise ModelError(
-            f"bundle {config.name} expects encoder {config.encoder} ({config.encoder_id}), "
-            f"found {encoder.name} ({encoder.encoder_id})"
-        )
-    maker = FeatureMaker(encoder, analysis_fps=config.analysis_fps, cache=cache, clock=clock)
-    for source in sources:
-        clips: Sequence[Clip] = [VideoClip(Path(source), ())]
-        if source.startswith(SYNTHETIC):
-            clips = make_clips(
-                source.removeprefix(SYNTHETIC),
-                first_seed=TEST_SEEDS,
-                num_seeds=NUM_SCENES,
-                seconds=SCENE_SECONDS,
+    config = bundle.config
+    with closing(open_encoder(config.encoder, preprocess=bundle.preprocess)) as encoder:
+        if encoder.encoder_id != config.encoder_id:
+            raise ModelError(
+                f"bundle {config.name} expects encoder {config.encoder} ({config.encoder_id}), "
+                f"found {encoder.name} ({encoder.encoder_id})"
             )
+        maker = FeatureMaker(
+            encoder, analysis_fps=config.analysis_fps, cache=cache, clock=SystemClock()
+        )
+        clips = make_clips(
+            scene, first_seed=TEST_SEEDS, num_seeds=NUM_SCENES, seconds=SCENE_SECONDS
+        )
         for clip in clips:
             print(f"features of {clip.name}", file=sys.stderr)
             yield maker.track(clip).features_TD
-    encoder.close()

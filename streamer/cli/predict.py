@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import typer
 
-from streamer.core.errors import ConfigError, ModelError, SourceError
+from streamer.cli.recordings import read_tracks
+from streamer.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from streamer.models.bundle import Bundle
     from streamer.training.clip_readings import Reading
-    from streamer.training.features import FeatureTrack
 
 
 def predict(
@@ -37,52 +34,10 @@ def predict(
             f"predict: {loaded.path}: expected a head beyond frames, found frames; its events come "
             "from streamer run VIDEO"
         )
-    for path, track in _tracks(loaded, videos, encoder=encoder, device=device, cache=features):
+    for path, track in read_tracks(loaded, videos, encoder=encoder, device=device, cache=features):
         (reading,) = read_with_bundle(loaded, [track.features_TD])
         told = {"video": str(path), "seconds": track.seconds, **_told(loaded, reading, track.pts_T)}
         print(json.dumps(told))
-
-
-def _tracks(
-    bundle: Bundle, paths: Sequence[Path], *, encoder: str | None, device: str | None, cache: Path
-) -> Iterator[tuple[Path, FeatureTrack]]:
-    from streamer.models.encoders.registry import open_encoder
-    from streamer.runtime.clock import SystemClock
-    from streamer.training.external import ExternalTracks
-    from streamer.training.feature_file import SUFFIX, FeatureSet, check_finite
-    from streamer.training.features import FeatureMaker, TrackMaker
-    from streamer.training.video import VideoClip
-
-    config, clock = bundle.config, SystemClock()
-    maker: TrackMaker
-    given, _, name = config.encoder.partition(":")
-    if given == "external":
-        for path in paths:
-            if path.suffix != SUFFIX:
-                raise ConfigError(
-                    f"{path}: expected features of {name!r} ({SUFFIX}, {config.feature_dim} x T at "
-                    f"{config.analysis_fps:g} per second), as the bundle was trained on"
-                )
-        known = FeatureSet(name=name, feature_dim=config.feature_dim, fps=config.analysis_fps)
-        maker = ExternalTracks(known, analysis_fps=config.analysis_fps)
-    else:
-        opened = open_encoder(
-            encoder or config.encoder, preprocess=bundle.preprocess, device=device
-        )
-        if opened.encoder_id != config.encoder_id:
-            raise ModelError(
-                f"bundle {config.name} expects encoder {config.encoder} ({config.encoder_id}), "
-                f"found {opened.name} ({opened.encoder_id})"
-            )
-        maker = FeatureMaker(opened, analysis_fps=config.analysis_fps, cache=cache, clock=clock)
-    for path in paths:
-        print(f"features of {path}", file=sys.stderr)
-        try:
-            track = maker.track(VideoClip(path, ()))
-        except SourceError as error:
-            raise ConfigError(f"{path}: the video can't be read: {error}") from error
-        check_finite(str(path), track.features_TD)
-        yield path, track
 
 
 def _told(bundle: Bundle, reading: Reading, pts_T: np.ndarray) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from streamer.models.bundle import Bundle
 from streamer.models.inspection import inspect_bundle
 from streamer.models.temporal.registry import open_temporal_model
 from tests.bundles import copy_bundle
+from tests.explaining import told_bundle, told_config, told_example
+from tests.networks import make_network
 from tests.videos import make_clip
 
 OLD = Bundle.load("workcell")
@@ -99,3 +101,20 @@ def test_a_folder_that_holds_something_else_and_int8_of_int8_are_refused(tmp_pat
     small = copy_bundle(tmp_path / "small", config={"precision": "int8"})
     error = command(small.path, "--int8", tmp_path / "out", "--on", "any").exception
     assert "found int8" in str(error)
+
+
+def test_int8_of_a_bundle_of_features_made_elsewhere_is_measured_on_such_files(tmp_path):
+    bundle = told_bundle(tmp_path / "bundle", make_network(told_config()))
+    track_DT = told_example(0, num_frames=60).features_TD.T
+    np.save(tmp_path / "0.npy", track_DT)
+    done = command(bundle.path, "--int8", tmp_path / "small", "--on", tmp_path / "0.npy")
+    assert done.exit_code == 0, done.output
+    assert "60 frames compared" in done.stdout
+    assert Bundle.load(tmp_path / "small").config.precision == "int8"
+    np.save(tmp_path / "0.npy", track_DT[1:])
+    error = command(bundle.path, "--int8", tmp_path / "other", "--on", tmp_path / "0.npy").exception
+    assert isinstance(error, ConfigError)
+    assert "expected 12 features per frame" in str(error)
+    error = command(bundle.path, "--int8", tmp_path / "other", "--on", "clip.mp4").exception
+    assert "expected features of 'told'" in str(error)
+    assert not (tmp_path / "other").exists()
