@@ -153,6 +153,22 @@ def train_bundle(
             **beside,
         },
     )
+    plot_learning_curve(out / "learning_curve.png", history, phases=bool(dataset.labels.phases))
+    if tuning.curve:
+        plot_delay_f1(out / "delay_f1.png", tuning.curve)
+    _plot_test_part(out, dataset, logits, config=config, decoder=decoder)
+    return bundle
+
+
+def _plot_test_part(
+    out: Path,
+    dataset: Dataset,
+    logits: Sequence[np.ndarray],
+    *,
+    config: ModelConfig,
+    decoder: DecoderConfig,
+) -> None:
+    """What was announced beside what is true, as `confusion.png` and `ribbons.png`."""
     decoded = decode_clips(
         dataset.test,
         logits,
@@ -161,15 +177,10 @@ def train_bundle(
         analysis_fps=config.analysis_fps,
         lookahead_frames=config.lookahead_frames,
     )
-    phases = dataset.labels.phases
-    plot_learning_curve(out / "learning_curve.png", history, phases=bool(phases))
-    if phases:
+    if phases := dataset.labels.phases:
         confusion_PP1 = confirmed_confusion(dataset.test, decoded, num_phases=len(phases))
         plot_confusion(out / "confusion.png", confusion_PP1, phases, said="confirmed phase")
-    if tuning.curve:
-        plot_delay_f1(out / "delay_f1.png", tuning.curve)
     plot_ribbons(out / "ribbons.png", dataset.test, decoded, dataset.labels)
-    return bundle
 
 
 def _check_directions(config: ModelConfig, recipe: Recipe) -> None:
