@@ -12,8 +12,8 @@ from streamer.state.redis import RedisCheckpointStore, Retention
 from streamer.telemetry.observer import Observers
 from streamer.transport.keys import Keys
 from streamer.transport.lease import partition_leases
+from streamer.transport.model_registry import ModelEntry, ModelRegistry
 from streamer.transport.redis import RedisInputReader, RedisStreamLog
-from streamer.transport.registry import ModelEntry, ModelRegistry
 from tests.models import ACTIONS, PHASES, LeakyModel, bundle, features_of
 from tests.samples import START_NS, chunk
 

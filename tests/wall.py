@@ -17,8 +17,10 @@ from streamer.core.state import DecoderState, OpenSegment, StreamState
 from streamer.sources.spec import SourceSpec
 from streamer.transport.connection import connect
 from streamer.transport.embedded import EmbeddedValkey
+from streamer.transport.install import agree
 from streamer.transport.keys import Keys
-from streamer.transport.registry import ModelEntry, ModelRegistry, StreamRegistry, agree
+from streamer.transport.model_registry import ModelEntry, ModelRegistry
+from streamer.transport.registry import StreamRegistry
 from streamer.transport.state_codec import encode_state
 from tests.eventlog import fields_of
 from tests.histories import ACTIONS, PERIOD_NS, PHASES, History

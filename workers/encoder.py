@@ -27,10 +27,11 @@ from streamer.telemetry.observer import (
 )
 from streamer.transport.connection import Threads, connect, reconnect
 from streamer.transport.frame_receiver import RedisFrameReceiver
+from streamer.transport.install import agree
 from streamer.transport.keys import Keys
 from streamer.transport.pixels import PixelReader
 from streamer.transport.redis import RedisStreamLog
-from streamer.transport.registry import StreamRegistry, agree
+from streamer.transport.registry import StreamRegistry
 from streamer.transport.transport import Unreadable
 from workers.main import main
 

@@ -31,11 +31,12 @@ from streamer.telemetry.observer import (
 )
 from streamer.transport.connection import Threads, connect, reconnect
 from streamer.transport.frame_sender import RedisFrameSender
+from streamer.transport.install import agree
 from streamer.transport.keys import Keys
 from streamer.transport.lease import RedisRoster, watch_leases
 from streamer.transport.pixels import InlinePixels, SharedMemoryPixels
 from streamer.transport.redis import RedisStreamLog
-from streamer.transport.registry import StreamRegistry, agree
+from streamer.transport.registry import StreamRegistry
 from streamer.transport.shm import sweep
 from workers.main import main
 from workers.pictures import Pictures

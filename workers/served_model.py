@@ -15,13 +15,13 @@ from streamer.models.temporal.walk import walk
 from streamer.stages.drift import DriftReference
 from streamer.stages.drift_watch import DriftWatch
 from streamer.stages.temporal import TemporalStage
-from streamer.transport.registry import ModelEntry
+from streamer.transport.model_registry import ModelEntry
 
 if TYPE_CHECKING:
     from streamer.core.config import TemporalSettings
     from streamer.models.config import ModelConfig
     from streamer.models.temporal.model import OnlineModel
-    from streamer.transport.registry import WantedModel
+    from streamer.transport.model_registry import WantedModel
 
 WARM_UP_STEPS = 3
 """The first calls allocate."""

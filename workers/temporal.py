@@ -17,10 +17,12 @@ from streamer.runtime.shares import Shares
 from streamer.state.redis import RedisCheckpointStore, Retention
 from streamer.telemetry.observer import DriftMeasured, InputRefused, LeasesChanged, ModelServed
 from streamer.transport.connection import Threads, connect, reconnect
+from streamer.transport.install import agree
 from streamer.transport.keys import Keys
 from streamer.transport.lease import RedisRoster, partition_leases
+from streamer.transport.model_registry import ModelRegistry, WantedModel
 from streamer.transport.redis import RedisInputReader
-from streamer.transport.registry import ModelRegistry, StreamRegistry, WantedModel, agree
+from streamer.transport.registry import StreamRegistry
 from workers.main import main
 from workers.served_model import ServedModel
 

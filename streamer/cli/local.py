@@ -25,8 +25,9 @@ from streamer.runtime.supervisor import (
 from streamer.transport.connection import connect
 from streamer.transport.embedded import EmbeddedValkey
 from streamer.transport.gateway_address import GatewayAddress
+from streamer.transport.install import agree
 from streamer.transport.keys import Keys
-from streamer.transport.registry import ModelRegistry, agree
+from streamer.transport.model_registry import ModelRegistry
 from streamer.transport.rundir import RunDirectory
 from streamer.transport.shm import sweep
 from streamer.transport.tokens import RUN_TOKEN_VARIABLE, make_token

@@ -19,8 +19,9 @@ from streamer.models.inspection import inspect_bundle
 from streamer.models.manifest import MANIFEST
 from streamer.state.history import RedisHistory
 from streamer.transport.connection import connect_to_read
+from streamer.transport.install import read_install
 from streamer.transport.keys import Keys
-from streamer.transport.registry import CONFIGURED, ModelRegistry, WantedModel, read_install
+from streamer.transport.model_registry import CONFIGURED, ModelRegistry, WantedModel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -27,8 +27,8 @@ from streamer.runtime.verify import verify as compare
 from streamer.stages.temporal import TemporalStage
 from streamer.state.history import RedisHistory
 from streamer.transport.connection import connect_to_read
+from streamer.transport.install import read_install
 from streamer.transport.keys import Keys
-from streamer.transport.registry import read_install
 
 if TYPE_CHECKING:
     from collections.abc import Callable

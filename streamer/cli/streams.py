@@ -17,8 +17,9 @@ from streamer.sources.credentials import redact
 from streamer.sources.grammar import expand_sources
 from streamer.sources.spec import SYNTHETIC, SourceSpec
 from streamer.transport.connection import connect, redis_errors
+from streamer.transport.install import read_install
 from streamer.transport.keys import Keys
-from streamer.transport.registry import StreamRegistry, read_install
+from streamer.transport.registry import StreamRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

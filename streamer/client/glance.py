@@ -16,8 +16,9 @@ from streamer.client.timeline import Timeline
 from streamer.core.errors import ConfigError, TransportError
 from streamer.core.event import decode_event
 from streamer.transport.connection import connect_to_read, is_redis_url
+from streamer.transport.install import read_install
 from streamer.transport.keys import Keys
-from streamer.transport.registry import StreamRegistry, read_install
+from streamer.transport.registry import StreamRegistry
 
 PAST_SECONDS = 600.0
 TIMEOUT_SECONDS = 5.0

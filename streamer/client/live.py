@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from streamer.core.feature import StreamStatus
 from streamer.state.redis import RedisCheckpointStore
 from streamer.state.store import Stored
-from streamer.transport.registry import ModelEntry, ModelRegistry
+from streamer.transport.model_registry import ModelEntry, ModelRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

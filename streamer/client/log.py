@@ -10,8 +10,8 @@ from streamer.client.gap import LogRange
 from streamer.core.errors import TransportError
 from streamer.transport.cluster import ClusterClient, read_streams
 from streamer.transport.connection import redis_errors, translated
+from streamer.transport.install import read_install
 from streamer.transport.keys import Keys
-from streamer.transport.registry import read_install
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from streamer.stages.temporal import TemporalStage
     from streamer.state.store import CheckpointStore, Stored
     from streamer.telemetry.observer import Observer
-    from streamer.transport.registry import ModelRegistry
+    from streamer.transport.model_registry import ModelRegistry
     from streamer.transport.transport import InputReader, LogEntry, Unreadable
 
     Rows = Sequence[LogEntry | Unreadable]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from streamer.stages.reset import change_model, lose_state
-from streamer.transport.registry import ModelEntry
+from streamer.transport.model_registry import ModelEntry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from streamer.core.state import Checkpoint, Commit, StreamState
     from streamer.stages.temporal import TemporalStage
     from streamer.state.store import Stored
-    from streamer.transport.registry import ModelRegistry
+    from streamer.transport.model_registry import ModelRegistry
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from streamer.telemetry.observer import Observer
-    from streamer.transport.registry import WantedModel
+    from streamer.transport.model_registry import WantedModel
 
 RETRY_SECONDS = 10.0
 """A model that could not be loaded is tried again so often: somebody may have put it there."""

@@ -10,8 +10,8 @@ import pytest
 from streamer.client import subscribe
 from streamer.core.event import decode_event
 from streamer.transport.connection import connect
+from streamer.transport.install import read_install
 from streamer.transport.keys import Keys
-from streamer.transport.registry import read_install
 
 pytestmark = pytest.mark.alone
 

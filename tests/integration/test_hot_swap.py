@@ -19,7 +19,7 @@ from streamer.models.bundle import Bundle
 from streamer.runtime.supervisor import child_environment
 from streamer.transport.connection import connect
 from streamer.transport.keys import Keys
-from streamer.transport.registry import CONFIGURED, ModelRegistry, WantedModel
+from streamer.transport.model_registry import CONFIGURED, ModelRegistry, WantedModel
 from tests.bundles import copy_bundle
 from tests.workers import Farm, get, replay, samples
 

@@ -11,7 +11,7 @@ import pytest
 from streamer.core.event import EventType
 from streamer.models.bundle import Bundle
 from streamer.state.redis import RedisCheckpointStore
-from streamer.transport.registry import ModelRegistry, WantedModel
+from streamer.transport.model_registry import ModelRegistry, WantedModel
 from tests.bundles import ahead_bundle
 from tests.workers import Farm, replay
 

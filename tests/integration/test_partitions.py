@@ -19,8 +19,8 @@ from streamer.client.sse import parse_sse
 from streamer.core.errors import ConfigError, TransportError
 from streamer.core.event import decode_event
 from streamer.transport.connection import connect, connect_to_read
+from streamer.transport.install import InstallRecord, agree, read_install
 from streamer.transport.keys import Keys
-from streamer.transport.registry import InstallRecord, agree, read_install
 from tests.eventlog import append, make_event
 from tests.gateways import HEADERS, serving_events
 from tests.sentinel import PASSWORD, SERVICE, EmbeddedSentinel

@@ -13,8 +13,8 @@ import pytest
 from streamer.client import HoleReason, subscribe
 from streamer.client.continuity import Continuity
 from streamer.transport.connection import connect
+from streamer.transport.install import agree
 from streamer.transport.keys import Keys
-from streamer.transport.registry import agree
 from tests.eventlog import append, fields_of, make_event
 from tests.gateways import HEADERS, serving_events
 from tests.loopback import wait_for

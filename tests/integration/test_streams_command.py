@@ -10,8 +10,9 @@ from typer.testing import CliRunner
 from streamer.cli.streams import streams_app
 from streamer.core.errors import ConfigError, TransportError
 from streamer.transport.connection import connect
+from streamer.transport.install import agree
 from streamer.transport.keys import Keys
-from streamer.transport.registry import StreamRegistry, agree
+from streamer.transport.registry import StreamRegistry
 from tests.videos import make_clip
 
 

@@ -15,8 +15,9 @@ from streamer.core.errors import ConfigError, ModelError, TransportError
 from streamer.models.bundle import Bundle
 from streamer.models.manifest import FILES, make_manifest
 from streamer.transport.connection import connect
+from streamer.transport.install import agree
 from streamer.transport.keys import Keys
-from streamer.transport.registry import ModelEntry, ModelRegistry, WantedModel, agree
+from streamer.transport.model_registry import ModelEntry, ModelRegistry, WantedModel
 from tests.bundles import copy_bundle
 
 OLD = Bundle.load("workcell")

@@ -19,7 +19,7 @@ from streamer.telemetry.observer import (
     StreamsAwaitingModel,
 )
 from streamer.transport.memory import MemoryLeases, MemoryStreamLog
-from streamer.transport.registry import ModelEntry, WantedModel
+from streamer.transport.model_registry import ModelEntry, WantedModel
 from tests.models import ACTIONS, PHASES, LeakyModel, bundle, features_of
 from tests.samples import chunk
 

@@ -16,8 +16,8 @@ from streamer.client.live import LiveViews
 from streamer.core.errors import ConfigError, StreamerError, TransportError
 from streamer.sources.guard import SourcePolicy
 from streamer.transport.connection import connect_to_read
+from streamer.transport.install import agree
 from streamer.transport.keys import Keys
-from streamer.transport.registry import agree
 from streamer.transport.tokens import TokenStore
 from workers.gateway.access import Access
 from workers.gateway.app import build_app

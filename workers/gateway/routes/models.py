@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from streamer.transport.registry import ModelRegistry
+from streamer.transport.model_registry import ModelRegistry
 from workers.gateway.auth import Scope, require
 
 if TYPE_CHECKING:
