@@ -140,6 +140,13 @@ def streams_router(context: Context) -> APIRouter:
         entry = registry.update(stream_id, source=source, paused=change.paused)
         return _stream_info(stream_id, _found(stream_id, entry))
 
+    _add_controls(router, registry)
+    return router
+
+
+def _add_controls(router: APIRouter, registry: StreamRegistry) -> None:
+    """Routes about a stream that change its source in no way."""
+
     @router.post(
         "/v1/streams/{stream_id}/pause",
         responses=_PROBLEMS,
@@ -169,8 +176,6 @@ def streams_router(context: Context) -> APIRouter:
         """Watch a stream no longer. What is open in it ends."""
         if not registry.remove(stream_id):
             raise no_such_stream(stream_id)
-
-    return router
 
 
 def _add(context: Context, registry: StreamRegistry, new: NewStream) -> tuple[str, StreamEntry]:
