@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from prometheus_client.parser import text_string_to_metric_families
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -114,13 +115,14 @@ class Dashboard:
 
 
 def streams_table(streams: Mapping[str, StreamView]) -> Table:
-    """A row per stream."""
-    table = Table(expand=False)
-    for name in ("stream", "state", "phase"):
-        table.add_column(name, no_wrap=True)
+    """A row per stream. Where the terminal is narrow, states and actions take several lines."""
+    table = Table(expand=False, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("stream", no_wrap=True)
+    table.add_column("state", overflow="fold")
+    table.add_column("phase", no_wrap=True)
     for name in ("conf", "fps", "drops", "p50", "p95"):
-        table.add_column(name, justify="right")
-    table.add_column("actions")
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("actions", overflow="fold")
     for stream_id, view in streams.items():
         state = f"{view.state}: {view.reason}" if view.reason else view.state
         table.add_row(

@@ -91,12 +91,23 @@ class Cursor:
         return cls({at: place for at, place in sorted(places.items()) if place > START})
 
     @classmethod
-    def parse(cls, text: str) -> Self:
+    def parse(cls, text: str, *, of: str = "cursor") -> Self:
         """The cursor that `text` is.
+
+        Args:
+            text: A cursor.
+            of: What the message of an error calls it.
 
         Raises:
             ConfigError: It is none.
         """
+        try:
+            return cls._parse(text)
+        except ConfigError as error:
+            raise ConfigError(f"{of}: {error}") from None
+
+    @classmethod
+    def _parse(cls, text: str) -> Self:
         if ":" not in text:
             return cls(rest=EntryId.parse(text))
         places: dict[int, EntryId] = {}
@@ -111,12 +122,13 @@ class Cursor:
         return cls(places)
 
 
-def parse_since(text: str) -> Cursor | float:
+def parse_since(text: str, *, of: str = "since") -> Cursor | float:
     """Where to begin: after an entry, or so many seconds ago.
 
     Args:
         text: A cursor (`0` is the oldest entry kept), or a duration such as `90s` or `10m`
             (`ms`, `s`, `m`, `h`, `d`).
+        of: What the message of an error calls it.
 
     Raises:
         ConfigError: It is neither.
@@ -128,6 +140,6 @@ def parse_since(text: str) -> Cursor | float:
         return Cursor.parse(text)
     except ConfigError:
         raise ConfigError(
-            f"since: expected a duration such as 10m or an entry id such as 1767225600000-0, "
+            f"{of}: expected a duration such as 10m or an entry id such as 1767225600000-0, "
             f"found {text!r}"
         ) from None

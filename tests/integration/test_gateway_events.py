@@ -167,6 +167,7 @@ def test_a_websocket_says_the_same(client, url):
     ("query", "status", "detail"),
     [
         ("?since=yesterday", 400, "since: expected a duration"),
+        ("?last_event_id=x", 400, "last_event_id: expected an entry id"),
         ("?min_confidence=2", 422, "min_confidence"),
         ("?typ=action.*", 422, "typ"),
     ],
@@ -269,10 +270,19 @@ def test_history_of_many_partitions_is_in_order(valkey, client):
 
 
 @pytest.mark.parametrize(
-    ("query", "status"),
-    [("limit=0", 422), ("limit=1001", 422), ("cursor=10m", 400), ("until=x", 400), ("x=1", 422)],
+    ("query", "status", "named"),
+    [
+        ("limit=0", 422, "limit"),
+        ("limit=1001", 422, "limit"),
+        ("cursor=10m", 400, "cursor"),
+        ("cursor=0:x", 400, "cursor"),
+        ("since=x", 400, "since"),
+        ("until=x", 400, "until"),
+        ("x=1", 422, "x"),
+    ],
 )
-def test_history_refuses_with_a_problem(url, query, status):
+def test_history_refuses_with_a_problem(url, query, status, named):
     answer = httpx.get(f"{url}/v1/events/history?{query}", headers=HEADERS)
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["detail"].startswith(f"{named}: ")

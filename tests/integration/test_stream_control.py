@@ -189,6 +189,26 @@ def test_what_is_wrong_is_said_with_its_status(api, registry, method, path, body
     assert registry.read()[0] == {}
 
 
+@pytest.mark.parametrize(
+    ("body", "media_type", "status", "detail"),
+    [
+        ('{"source": ', "application/json", 400, "body: expected JSON, found none ("),
+        ('{"source": "rtsp://hunter2', "application/json", 400, "at character 11"),
+        ("source=rtsp://10.0.0.7/l", "application/x-www-form-urlencoded", 415, "Content-Type"),
+        ('{"source": "rtsp://10.0.0.7/l"}', "text/plain", 415, "Content-Type"),
+        ("", "application/json", 422, "body: Field required"),
+        ("[]", "application/json", 422, "body: Input should be"),
+    ],
+)
+def test_bodies_that_are_no_object_of_json(api, registry, body, media_type, status, detail):
+    answer = api.post("/v1/streams", content=body, headers={"Content-Type": media_type})
+    problem = answer.json()
+    assert (answer.status_code, problem["status"]) == (status, status)
+    assert detail in problem["detail"]
+    assert "hunter2" not in answer.text
+    assert registry.read()[0] == {}
+
+
 def test_a_probe_says_what_a_source_gives(api, tmp_path):
     clip = tmp_path / "clip.mp4"
     record(clip, seconds=2, seed=3, fps=10)

@@ -13,6 +13,7 @@ from streamer.core.errors import ConfigError, TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
     from fastapi import FastAPI, Request
 
@@ -32,6 +33,11 @@ class ProblemResponse(JSONResponse):
         super().__init__(body, status_code=status, headers=headers)
 
 
+def no_such_stream(stream_id: str) -> HTTPException:
+    """404: nothing of this name is to be watched."""
+    return HTTPException(404, f"{stream_id[:64]}: no such stream; GET /v1/streams lists them")
+
+
 def answer_with_problems(app: FastAPI) -> None:
     """Have every error of the app answered with a problem document."""
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -42,13 +48,25 @@ def answer_with_problems(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _bug)
 
 
-async def _invalid(_request: Request, error: Exception) -> ProblemResponse:
+async def _invalid(request: Request, error: Exception) -> ProblemResponse:
     assert isinstance(error, RequestValidationError | WebSocketRequestValidationError)
-    details = [
-        f"{'.'.join(str(part) for part in problem['loc'][1:])}: {problem['msg']}"
-        for problem in error.errors()
-    ]
-    return ProblemResponse(422, "; ".join(details))
+    problems = error.errors()
+    for problem in problems:
+        if problem["type"] == "json_invalid":
+            found = f"none ({problem['ctx']['error']} at character {problem['loc'][-1]})"
+            return ProblemResponse(400, f"body: expected JSON, found {found}")
+    if any(problem["loc"] == ("body",) and problem["type"] != "missing" for problem in problems):
+        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media_type != "application/json" and not media_type.endswith("+json"):
+            detail = "expected JSON with `Content-Type: application/json`, found another type"
+            return ProblemResponse(415, detail)
+    return ProblemResponse(422, "; ".join(map(_told, problems)))
+
+
+def _told(problem: Mapping[str, Any]) -> str:
+    where, *path = problem["loc"]
+    said = problem["msg"].removeprefix("Value error, ")
+    return f"{'.'.join(map(str, path)) or where}: {said}"
 
 
 async def _http(_request: Request, error: Exception) -> ProblemResponse:

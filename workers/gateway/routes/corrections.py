@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from workers.gateway.auth import Scope, require
 from workers.gateway.corrections import Correction, append_correction, video_of
 from workers.gateway.entry import source_of
+from workers.gateway.problem import no_such_stream
 
 if TYPE_CHECKING:
     from workers.gateway.context import Context
@@ -59,7 +60,7 @@ def corrections_router(context: Context) -> APIRouter:
         """Append a row to the file of corrections: a table that `streamer fit` reads."""
         source = await source_of(context, stream_id)
         if source is None:
-            raise HTTPException(404, f"streams: no stream {stream_id!r}; GET /v1/streams lists")
+            raise no_such_stream(stream_id)
         correction = _correction(context, stream_id, body, url=source.url, options=source.options)
         await asyncio.to_thread(append_correction, context.corrections, correction)
         return CorrectionInfo(
@@ -82,7 +83,7 @@ def _correction(
         raise HTTPException(
             422,
             "label: expected letters, digits, spaces or one of . : / ( ) & + # ' - _, beginning "
-            f"with a letter or digit, found {label!r}",
+            f"with a letter, a digit, ( or _, found {label!r}",
         )
     start_ns, end_ns = int(body.start_ns), int(body.end_ns)
     if not start_ns < end_ns <= start_ns + MAX_HOURS * 3600 * 10**9:

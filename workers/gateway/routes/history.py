@@ -92,7 +92,7 @@ def history_router(context: Context) -> APIRouter:
         page = read_page(
             log,
             after=_place(start, is_cursor=query.cursor is not None),
-            until=None if query.until is None else parse_since(query.until),
+            until=None if query.until is None else parse_since(query.until, of="until"),
             wanted=query.filter(),
             limit=query.limit,
             is_entry=query.cursor is not None,

@@ -14,6 +14,7 @@ from streamer.transport.pictures import Picture, PictureStore
 from streamer.transport.registry import StreamRegistry
 from workers.gateway.auth import Grant, Scope, holding, require
 from workers.gateway.previews import MAX_FPS, MIN_FPS
+from workers.gateway.problem import no_such_stream
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Send
@@ -65,9 +66,7 @@ def pictures_router(context: Context) -> APIRouter:
 
     def known(stream_id: str) -> None:
         if registry.get(stream_id) is None:
-            raise HTTPException(
-                404, f"{stream_id[:64]}: no such stream; GET /v1/streams lists them"
-            )
+            raise no_such_stream(stream_id)
 
     @router.get(
         "/v1/streams/{stream_id}/preview.jpg",

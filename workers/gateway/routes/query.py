@@ -80,7 +80,8 @@ async def open_session(
     session = Session(context, wanted=query.filter(), grant=grant, wire=wire)
     entry = last_event_id or query.last_event_id
     if entry:
-        await session.begin(Cursor.parse(entry), is_entry=True)
+        named = "Last-Event-ID" if last_event_id else "last_event_id"
+        await session.begin(Cursor.parse(entry, of=named), is_entry=True)
     else:
         await session.begin(None if query.since is None else parse_since(query.since))
     return session

@@ -69,7 +69,7 @@ def session_router(_context: Context) -> APIRouter:
         )
         return _info(principal)
 
-    @router.delete("/v1/session", status_code=204)
+    @router.delete("/v1/session", status_code=204, response_class=Response)
     async def log_out(request: Request, response: Response) -> None:
         """Forget the cookie. Needs no token: an expired one must be let go of too."""
         _check_origin(request)

@@ -20,6 +20,7 @@ from streamer.transport.registry import StreamRegistry
 from workers.gateway.auth import Scope, require
 from workers.gateway.entry import Source
 from workers.gateway.prober import Prober
+from workers.gateway.problem import no_such_stream
 from workers.gateway.source import NewStream, SourceFields, StreamChange, admit, read_source
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def streams_router(context: Context) -> APIRouter:
         streams = _stream_list(context, registry).streams
         found = next((info for info in streams if info.id == stream_id), None)
         if found is None:
-            raise _no_such(stream_id)
+            raise no_such_stream(stream_id)
         return found
 
     @router.post(
@@ -139,6 +140,13 @@ def streams_router(context: Context) -> APIRouter:
         entry = registry.update(stream_id, source=source, paused=change.paused)
         return _stream_info(stream_id, _found(stream_id, entry))
 
+    _add_controls(router, registry)
+    return router
+
+
+def _add_controls(router: APIRouter, registry: StreamRegistry) -> None:
+    """Routes about a stream that change its source in no way."""
+
     @router.post(
         "/v1/streams/{stream_id}/pause",
         responses=_PROBLEMS,
@@ -160,15 +168,14 @@ def streams_router(context: Context) -> APIRouter:
     @router.delete(
         "/v1/streams/{stream_id}",
         status_code=204,
+        response_class=Response,  # no body, so no type of one
         responses=_PROBLEMS,
         dependencies=[require(Scope.STREAMS_WRITE)],
     )
     def remove(stream_id: str) -> None:
         """Watch a stream no longer. What is open in it ends."""
         if not registry.remove(stream_id):
-            raise _no_such(stream_id)
-
-    return router
+            raise no_such_stream(stream_id)
 
 
 def _add(context: Context, registry: StreamRegistry, new: NewStream) -> tuple[str, StreamEntry]:
@@ -211,12 +218,8 @@ def _stream_list(context: Context, registry: StreamRegistry) -> StreamList:
 
 def _found(stream_id: str, entry: StreamEntry | None) -> StreamEntry:
     if entry is None:
-        raise _no_such(stream_id)
+        raise no_such_stream(stream_id)
     return entry
-
-
-def _no_such(stream_id: str) -> HTTPException:
-    return HTTPException(404, f"{stream_id[:64]}: no such stream; GET /v1/streams lists them")
 
 
 def _stream_info(stream_id: str, entry: StreamEntry) -> StreamInfo:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.exceptions import HTTPException
 
 from streamer.client.cursor import parse_since
 from streamer.client.timeline import Timeline
@@ -15,6 +14,7 @@ from streamer.core.errors import ConfigError
 from workers.gateway.auth import Scope, require
 from workers.gateway.board import KEPT_SECONDS
 from workers.gateway.entry import source_of
+from workers.gateway.problem import no_such_stream
 
 if TYPE_CHECKING:
     from streamer.client.bands import Band, TimelineView
@@ -86,7 +86,7 @@ def timeline_router(context: Context) -> APIRouter:
         found = context.board.timeline(stream_id)
         if found is None:
             if await source_of(context, stream_id) is None:
-                raise HTTPException(404, f"streams: no stream {stream_id!r}; GET /v1/streams lists")
+                raise no_such_stream(stream_id)
             found = Timeline()
         now_ns = time.time_ns()
         return _info(found.view(now_ns - int(seconds * 1e9)), now_ns=now_ns)

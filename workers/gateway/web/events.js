@@ -192,14 +192,14 @@ function tell({ type, data }) {
   switch (kind) {
     case "phase.transition": {
       const after = data.previous ? `after ${words(data.previous.label)}` : "";
-      if (data.label === null) return { title: "no phase", glyph: "□", detail: after, colour: "transparent", isLabel: false };
-      return { title: words(data.label), glyph: "■", detail: after, colour: colourOf(data.label), isLabel: true };
+      if (data.label === null) return { title: "no phase", glyph: "→", detail: after, colour: "transparent", isLabel: false };
+      return { title: words(data.label), glyph: "→", detail: after, colour: colourOf(data.label), isLabel: true };
     }
     case "action.start":
     case "action.update": return { title: words(data.label), glyph: "▶", detail: "starts", colour: "var(--action)", isLabel: true };
     case "action.end": {
       const length = data.segment.end_ns ? ms(data.segment.end_ns) - ms(data.segment.start_ns) : 0;
-      return { title: words(data.label), glyph: "◼", detail: `ends after ${duration(length)}`, colour: "var(--action)", isLabel: true };
+      return { title: words(data.label), glyph: "■", detail: `ends after ${duration(length)}`, colour: "var(--action)", isLabel: true };
     }
     case "anomaly.start": return { title: "Anomaly", glyph: "▲", detail: "begins", colour: "var(--bad-dot)", isLabel: false };
     case "anomaly.end": return { title: "Anomaly", glyph: "△", detail: "is over", colour: "var(--bad-dot)", isLabel: false };
