@@ -107,6 +107,7 @@ class LiveViews:
         self._labels: dict[str, ModelEntry] = {}
         self._lock = threading.Lock()
         self._looked_at = float("-inf")
+        self._looked_for: frozenset[str] = frozenset()
         self._states: dict[str, StreamState] = {}
         self._paces: dict[str, _Pace] = {}
 
@@ -120,7 +121,7 @@ class LiveViews:
         """
         now = time.monotonic()
         with self._lock:
-            if now - self._looked_at > FRESH_SECONDS or not set(stream_ids) <= set(self._states):
+            if now - self._looked_at > FRESH_SECONDS or not self._looked_for.issuperset(stream_ids):
                 self._read(stream_ids, timelines, now=now)
             return {
                 stream_id: self._live(stream_id, timelines.get(stream_id))
@@ -136,7 +137,7 @@ class LiveViews:
             for stream_id, found in stored.items()
             if isinstance(found, Stored) and found.state is not None
         }
-        self._looked_at = now
+        self._looked_at, self._looked_for = now, frozenset(stream_ids)
         if any(state.model_id not in self._labels for state in self._states.values()):
             self._labels = self._models.all()
         for stream_id, state in self._states.items():

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 
 import httpx
 import pytest
 
 from streamer.client.glance import open_glance
+from streamer.client.live import LiveViews
 from streamer.client.timeline import Timeline
+from streamer.state.redis import RedisCheckpointStore
 from streamer.training.annotations.table import read_table
+from streamer.transport.connection import connect
+from streamer.transport.keys import Keys
 from tests.histories import ACTIONS, PHASES
 from tests.wall import TOKEN, made_up_wall
 from workers.gateway.corrections import Correction, append_correction, video_of
@@ -50,6 +55,24 @@ def test_streams_say_what_they_are_doing(wall, http):
         event.data.missing_frames for event in history.events if "gap" in event.type
     )
     assert len(live["latencies_seconds"]) == 60
+
+
+def test_streams_that_show_nothing_are_not_looked_for_at_every_request(valkey, monkeypatch):
+    looked_for = []
+
+    class Store(RedisCheckpointStore):
+        def load(self, stream_ids):
+            looked_for.append(set(stream_ids))
+            return super().load(stream_ids)
+
+    monkeypatch.setattr("streamer.client.live.FRESH_SECONDS", 3600.0)
+    monkeypatch.setattr("streamer.client.live.RedisCheckpointStore", Store)
+    with contextlib.closing(connect(valkey.url)) as client:
+        views = LiveViews(client, keys=Keys())
+        for _ in range(3):
+            assert views.look(["dark"], {})["dark"].state == "starting"
+        assert set(views.look(["dark", "new"], {})) == {"dark", "new"}
+    assert looked_for == [{"dark"}, {"dark", "new"}]
 
 
 def test_frames_per_second_are_told_between_two_looks(wall, http):
