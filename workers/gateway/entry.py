@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from streamer.core.errors import TransportError
-from streamer.transport.connection import redis_errors
-from streamer.transport.registry import StreamEntry
+from streamer.transport.registry import StreamRegistry
 
 if TYPE_CHECKING:
     from workers.gateway.context import Context
@@ -28,16 +27,9 @@ async def source_of(context: Context, stream_id: str) -> Source | None:
     Raises:
         TransportError: Redis is away, or the entry is not one of ours.
     """
-    raw = await asyncio.to_thread(_read, context, stream_id)
-    if raw is None:
-        return None
+    registry = StreamRegistry(context.client, keys=context.keys)
+    entry = await asyncio.to_thread(registry.get, stream_id)
     try:
-        entry = msgspec.json.decode(raw, type=StreamEntry)
-        return None if entry.removed else msgspec.json.decode(entry.source, type=Source)
+        return None if entry is None else msgspec.json.decode(entry.source, type=Source)
     except msgspec.MsgspecError as error:
-        raise TransportError(f"streams: {stream_id}: unreadable entry ({error})") from error
-
-
-def _read(context: Context, stream_id: str) -> Any:
-    with redis_errors("read stream"):
-        return context.client.hget(context.keys.streams, stream_id)
+        raise TransportError(f"streams: {stream_id}: unreadable source ({error})") from error
