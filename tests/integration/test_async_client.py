@@ -99,6 +99,9 @@ def test_it_can_be_left_with_events_unread(address, client):
             async for event in subscription:
                 if event.number == 3:
                     break
+        # What was read ahead is not told any more.
+        with pytest.raises(StopAsyncIteration):
+            await anext(subscription)
 
     run(work())
 
