@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from streamer.core.errors import ConfigError
-from streamer.models.bundle import DecoderConfig, GapConfig, ModelConfig
+from streamer.models.bundle import DecoderConfig, ModelConfig
 from streamer.models.temporal.network import RecurrentNetwork
 from streamer.training.board import Board
 from streamer.training.clip_baseline import baseline
@@ -18,7 +18,6 @@ from streamer.training.clip_pictures import plot_clip_curve, plot_clips
 from streamer.training.clip_readings import read_with_network
 from streamer.training.clip_scores import make_scorer
 from streamer.training.export import check_place, write_bundle
-from streamer.training.run import HOLD_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -80,25 +79,14 @@ def make_clip_config(
 ) -> ModelConfig:
     """The configuration of a model for a dataset of clips."""
     told = head in ("sequence", "ctc")
-    return ModelConfig(
+    return shape.config(
         name=name,
-        architecture=shape.architecture,
-        feature_dim=encoder.feature_dim,
-        projection_dim=shape.projection_dim,
-        hidden_dim=shape.hidden_dim,
-        num_layers=shape.num_layers,
-        layer_norm=shape.layer_norm,
-        directions=shape.directions,
-        lookahead_frames=shape.lookahead_frames,
+        encoder=encoder,
+        analysis_fps=analysis_fps,
         phases=dataset.names if told else (),
-        actions=(),
         targets=() if told else dataset.names,
         head=head,
         pooling=pooling,
-        analysis_fps=analysis_fps,
-        encoder=encoder.name,
-        encoder_id=encoder.encoder_id,
-        gap=GapConfig(hold_seconds=HOLD_SECONDS),
     )
 
 

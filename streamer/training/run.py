@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from streamer.models.bundle import Bundle, DecoderConfig
-    from streamer.models.config import Architecture
+    from streamer.models.config import Architecture, Head, Pooling
     from streamer.models.encoders.encoder import Encoder
     from streamer.training.dataset import Dataset, Example
     from streamer.training.fit import Check
@@ -50,27 +50,51 @@ class Shape:
     directions: Literal[1, 2] = 1
     lookahead_frames: int = 0
 
+    def config(
+        self,
+        *,
+        name: str,
+        encoder: Encoder,
+        analysis_fps: float,
+        phases: tuple[str, ...] = (),
+        actions: tuple[str, ...] = (),
+        targets: tuple[str, ...] = (),
+        head: Head = "frames",
+        pooling: Pooling = "none",
+    ) -> ModelConfig:
+        """The configuration of a model of this shape."""
+        return ModelConfig(
+            name=name,
+            architecture=self.architecture,
+            feature_dim=encoder.feature_dim,
+            projection_dim=self.projection_dim,
+            hidden_dim=self.hidden_dim,
+            num_layers=self.num_layers,
+            layer_norm=self.layer_norm,
+            directions=self.directions,
+            lookahead_frames=self.lookahead_frames,
+            phases=phases,
+            actions=actions,
+            targets=targets,
+            head=head,
+            pooling=pooling,
+            analysis_fps=analysis_fps,
+            encoder=encoder.name,
+            encoder_id=encoder.encoder_id,
+            gap=GapConfig(hold_seconds=HOLD_SECONDS),
+        )
+
 
 def make_config(
     dataset: Dataset, shape: Shape, *, name: str, encoder: Encoder, analysis_fps: float
 ) -> ModelConfig:
     """The configuration of a model for a dataset."""
-    return ModelConfig(
+    return shape.config(
         name=name,
-        architecture=shape.architecture,
-        feature_dim=encoder.feature_dim,
-        projection_dim=shape.projection_dim,
-        hidden_dim=shape.hidden_dim,
-        num_layers=shape.num_layers,
-        layer_norm=shape.layer_norm,
-        directions=shape.directions,
-        lookahead_frames=shape.lookahead_frames,
+        encoder=encoder,
+        analysis_fps=analysis_fps,
         phases=dataset.labels.phases,
         actions=dataset.labels.actions,
-        analysis_fps=analysis_fps,
-        encoder=encoder.name,
-        encoder_id=encoder.encoder_id,
-        gap=GapConfig(hold_seconds=HOLD_SECONDS),
     )
 
 
