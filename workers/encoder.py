@@ -25,10 +25,12 @@ from streamer.telemetry.observer import (
     FramesDropped,
     InputRefused,
 )
+from streamer.transport.access import RedisAccess
 from streamer.transport.connection import Threads, connect, reconnect
 from streamer.transport.frame_receiver import RedisFrameReceiver
 from streamer.transport.install import agree
 from streamer.transport.keys import Keys
+from streamer.transport.permissions import Role
 from streamer.transport.pixels import PixelReader
 from streamer.transport.redis import RedisStreamLog
 from streamer.transport.registry import StreamRegistry
@@ -107,7 +109,10 @@ class EncoderService:
         # The largest batch too, so that all memory is taken now and not under load.
         for size in (1, max_size):
             self._encoder.encode(self._images[:size])
-        self._client = connect(self._settings.redis.url, threads=Threads.ONE)
+        redis = self._settings.redis
+        self._client = connect(
+            redis.url, access=RedisAccess.of(redis), threads=Threads.ONE, role=Role.ENCODER
+        )
         agree(self._client, keys=self._keys)
         self._registry = StreamRegistry(self._client, keys=self._keys)
         self._receiver = RedisFrameReceiver(self._client, keys=self._keys, pixels=PixelReader())
