@@ -6,7 +6,7 @@
 # containers that need it, whose users are not yours.
 set -eu
 cd "$(dirname "$0")"
-users="ingest encoder temporal gateway admin monitor"
+users="ingest encoder temporal gateway subscriber admin monitor"
 
 umask 077
 mkdir -p secrets/cameras bundles
@@ -21,19 +21,16 @@ put() { # NAME: the file, from standard input
 
 random() { head -c 32 /dev/urandom | od -A n -t x1 | tr -d ' \n'; }
 
-# NAME of a secret → its SHA-256, as Redis keeps passwords.
-digest() { tr -d '\n' <"secrets/$1" | sha256sum | cut -d ' ' -f 1; }
-
-for name in gateway_token grafana_admin_password $(printf 'redis_%s ' $users); do
+for name in gateway-token grafana-admin-password $(printf 'redis-%s ' $users); do
     test -e "secrets/$name" || { random; echo; } | put "$name"
 done
 
 # The exporter wants a map from addresses to passwords.
 printf '{"redis://redis:6379": "%s", "redis://monitor@redis:6379": "%s"}\n' \
-    "$(cat secrets/redis_monitor)" "$(cat secrets/redis_monitor)" | put redis_exporter
+    "$(cat secrets/redis-monitor)" "$(cat secrets/redis-monitor)" | put redis-exporter
 
 cat <<END
 
-The page:  http://127.0.0.1:${GATEWAY_PORT:-8080}/?token=$(cat secrets/gateway_token)
-Grafana:   http://127.0.0.1:${GRAFANA_PORT:-3000}, user admin, password in $PWD/secrets/grafana_admin_password
+The page:  http://127.0.0.1:${GATEWAY_PORT:-8080}/?token=$(cat secrets/gateway-token)
+Grafana:   http://127.0.0.1:${GRAFANA_PORT:-3000}, user admin, password in $PWD/secrets/grafana-admin-password
 END
