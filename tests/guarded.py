@@ -44,7 +44,9 @@ class GuardedServer:
         options: Further configuration directives.
     """
 
-    def __init__(self, kind: str, folder: Path, *, options: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, kind: str, folder: Path, *, options: Mapping[str, str] | None = None
+    ) -> None:
         self.folder = folder
         self.port = free_port()
         self.acl_path = folder / "users.acl"
@@ -104,8 +106,9 @@ class GuardedServer:
 
     def denials(self) -> list[Any]:
         """What the server has refused since it was asked last."""
-        found = self.root.acl_log()
-        self.root.acl_log_reset()
+        with redis.Redis.from_url(self.root_url, protocol=2, decode_responses=True) as client:
+            found = client.acl_log()
+            client.acl_log_reset()
         return [(entry["username"], entry["reason"], entry["object"]) for entry in found]
 
     def install(self) -> None:
@@ -116,7 +119,7 @@ class GuardedServer:
     def __enter__(self) -> Self:
         self.write_users()
         self._stack.enter_context(self.server)
-        self.root = redis.Redis.from_url(self.root_url, decode_responses=True, protocol=2)
+        self.root = redis.Redis.from_url(self.root_url, protocol=2)
         self._stack.callback(self.root.close)
         return self
 

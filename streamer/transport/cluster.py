@@ -22,7 +22,7 @@ from redis.exceptions import AskError, MovedError, RedisClusterException, TryAga
 from redis.retry import Retry
 
 from streamer.core.errors import ConfigError
-from streamer.transport.client import Client
+from streamer.transport.client import Client, user_of
 from streamer.transport.functions import NO_FUNCTION, ensure_functions
 from streamer.transport.hosts import Hosts
 from streamer.transport.pool import Pool
@@ -154,7 +154,7 @@ class ClusterClient(Client):
     def load_functions(self) -> None:
         """Load the library on every master that does not have it."""
         for client in self.primaries():
-            ensure_functions(client)
+            ensure_functions(client, user=user_of(self))
 
     def primaries(self) -> list[redis.Redis]:
         """A client of each master."""
@@ -226,7 +226,7 @@ class ClusterClient(Client):
         nodes = {r.node.name: r.node for r in requests if r.node and _lacks_function(r.answer)}
         for node in nodes.values():
             client = self._table.get_redis_connection(node)
-            ensure_functions(client)
+            ensure_functions(client, user=user_of(self))
 
     def _node_at(self, host: str, port: int) -> ClusterNode:
         node: ClusterNode | None = self._table.get_node(host, port)

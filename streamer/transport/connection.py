@@ -137,7 +137,7 @@ def load_functions(client: redis.Redis) -> None:
     if isinstance(client, ClusterClient):
         client.load_functions()
     else:
-        ensure_functions(client)
+        ensure_functions(client, user=user_of(client))
 
 
 def _client(url: str, *, access: RedisAccess, threads: Threads) -> redis.Redis:

@@ -38,6 +38,8 @@ _KNOWN = CLUSTER.union(
     *DIRECT.values(), *(f.needs for of_role in FUNCTIONS.values() for f in of_role.values())
 )
 
+_SUBCOMMANDS = {permission.command for permission in _KNOWN if "|" in permission.command}
+
 
 def is_denial(error: object) -> bool:
     """Whether a server's answer says that its user may not do this."""
@@ -58,6 +60,8 @@ def explained(error: Exception, args: Sequence[Any], *, user: str, ask: Ask) -> 
     if isinstance(error, MissingPermissionError):
         return error
     command, rest = _text(args[0]).lower().replace(" ", "|"), args[1:]
+    if rest and f"{command}|{_text(rest[0]).lower()}" in _SUBCOMMANDS:
+        command, rest = f"{command}|{_text(rest[0]).lower()}", rest[1:]
     if command == "fcall" and _text(rest[0]).startswith(PREFIX):
         name = _text(rest[0]).removeprefix(PREFIX)
         keys = [_text(key) for key in rest[2 : 2 + int(rest[1])]]

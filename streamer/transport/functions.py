@@ -26,11 +26,12 @@ def library() -> str:
     return resources.files("streamer.transport").joinpath("functions.lua").read_text()
 
 
-def ensure_functions(client: redis.Redis) -> None:
+def ensure_functions(client: redis.Redis, *, user: str) -> None:
     """Load the library, unless the server has it. It persists and replicates, unlike scripts.
 
     Args:
         client: Of one server.
+        user: Who it is, for messages.
 
     Raises:
         NoPermissionError: It is not there, and this user may not load it.
@@ -44,6 +45,7 @@ def ensure_functions(client: redis.Redis) -> None:
     except NoPermissionError:
         found = "another version of it" if listed else "none"
         raise NoPermissionError(
-            f"expected the function library {LIBRARY} of this version, found {found}, and this "
-            "user may not load it; run `streamer redis install` of this version as user admin"
+            f"expected the function library {LIBRARY} of this version, found {found}, and user "
+            f"{user} may not load it (only admin has +function|load); run `streamer redis install` "
+            "of this version as user admin"
         ) from None

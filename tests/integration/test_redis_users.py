@@ -1,4 +1,4 @@
-"""The whole pipeline, each worker as a user of its own who may do what it needs and nothing else."""
+"""The whole pipeline, each worker as a user who may do what it needs and nothing else."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pytest
 
 from streamer.client import subscribe
 from streamer.core.event import EventType
-from streamer.models.bundle import SHIPPED
 from streamer.transport.permissions import Role
 from tests.gateways import bearer
 from tests.guarded import GuardedServer
