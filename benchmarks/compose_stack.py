@@ -36,9 +36,7 @@ class ComposeStack:
         began: When `up` was called, on the monotonic clock.
     """
 
-    def __init__(
-        self, *, without: Sequence[str] = (), project: str = "streamer-measured"
-    ) -> None:
+    def __init__(self, *, without: Sequence[str] = (), project: str = "streamer-measured") -> None:
         self._without = without
         self._project = project
         self._folder = tempfile.TemporaryDirectory(prefix="streamer-compose-")
