@@ -24,8 +24,10 @@ def main() -> None:
     options = parser.parse_args()
     firsts = []
     for run in range(options.runs):
-        with ComposeStack(without=options.without) as stack:
-            events = stack.events(seconds=WITHIN_SECONDS)
+        with (
+            ComposeStack(without=options.without) as stack,
+            stack.events(seconds=WITHIN_SECONDS) as events,
+        ):
             first = next(events)
             first_seconds = time.monotonic() - stack.began
             decided = next(e for e in events if e["type"].startswith("streamer.phase."))

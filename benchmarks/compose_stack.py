@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -11,9 +12,10 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
+
+import httpx
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -109,6 +111,12 @@ class ComposeStack:
         """The engine's own command, for example `exec`; what it printed."""
         return _run([self.engine, *arguments])
 
+    def logs(self, name: str) -> str:
+        """What a container has said so far."""
+        command = [self.engine, "logs", name]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return done.stdout + done.stderr
+
     def inspect(self, name: str) -> Any:
         """What the engine knows of a container or an image."""
         return json.loads(self.run("inspect", name))[0]
@@ -117,36 +125,49 @@ class ComposeStack:
         """Where it is published."""
         return f"http://127.0.0.1:{self._ports[f'{service.upper()}_PORT']}"
 
-    def get(self, service: str, path: str, *, seconds: float = 5.0) -> Any:
-        """A JSON answer, with the gateway's token."""
-        with self._open(service, path, seconds) as answer:
-            return json.load(answer)
+    def get(self, service: str, path: str, *, token: str | None = None) -> Any:
+        """A JSON answer, with the gateway's token unless another is given.
 
-    def events(self, *, seconds: float) -> Iterator[dict[str, Any]]:
+        Raises:
+            httpx.HTTPError: There is none, or it is no success.
+        """
+        answer = httpx.get(f"{self.url(service)}{path}", headers=_bearer(token or self.token))
+        return answer.raise_for_status().json()
+
+    @contextlib.contextmanager
+    def events(self, *, seconds: float) -> Iterator[Iterator[dict[str, Any]]]:
         """Events as the gateway serves them, from the first one on.
 
         Args:
             seconds: How long to try, and the longest silence.
 
         Raises:
-            TimeoutError: None came.
+            TimeoutError: The gateway does not answer.
         """
         deadline = time.monotonic() + seconds
+        url, headers = f"{self.url('gateway')}/v1/events", _bearer(self.token)
         while True:
             try:
-                with self._open("gateway", "/v1/events?since=10m", seconds) as answer:
-                    for line in answer:
-                        if line.startswith(b"data: ") and b'"specversion"' in line:
-                            yield json.loads(line.removeprefix(b"data: "))
-            except OSError as error:
+                with httpx.stream(
+                    "GET", url, params={"since": "10m"}, headers=headers, timeout=seconds
+                ) as answer:
+                    answer.raise_for_status()
+                    yield _events(answer.iter_lines())
+                    return
+            except httpx.HTTPError as error:
                 if time.monotonic() > deadline:
-                    raise TimeoutError(f"no event within {seconds:g} s ({error})") from error
+                    raise TimeoutError(f"no events within {seconds:g} s ({error})") from error
             time.sleep(0.1)
 
-    def _open(self, service: str, path: str, seconds: float) -> Any:
-        headers = {"Authorization": f"Bearer {self.token}"}
-        request = urllib.request.Request(f"{self.url(service)}{path}", headers=headers)
-        return urllib.request.urlopen(request, timeout=seconds)
+
+def _bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def _events(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
+    for line in lines:
+        if line.startswith("data: ") and '"specversion"' in line:
+            yield json.loads(line.removeprefix("data: "))
 
 
 def _engine() -> tuple[str, list[str]]:
