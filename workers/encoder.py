@@ -24,6 +24,7 @@ from streamer.telemetry.observer import (
     DropReason,
     FramesDropped,
     InputRefused,
+    TracedFrame,
 )
 from streamer.transport.connection import Threads, connect, reconnect
 from streamer.transport.frame_receiver import RedisFrameReceiver
@@ -36,9 +37,12 @@ from streamer.transport.transport import Unreadable
 from workers.main import main
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from streamer.core.config import Settings
     from streamer.core.feature import InputEntry
     from streamer.core.frame import FrameStamp
+    from streamer.core.trace import TraceContext
     from streamer.telemetry.observer import Observer
     from streamer.transport.transport import FrameHandle
 
@@ -216,7 +220,7 @@ class EncoderService:
                 handle = cast("FrameHandle", dropped)
                 if self._receiver.is_current(stream_id, handle.stamp.session):
                     overtaken[stream_id] = handle.position
-                self._drop(stream_id, DropReason.OVERWRITTEN, 1)
+                self._drop(stream_id, DropReason.OVERWRITTEN, 1, trace=handle.stamp.trace)
         if overtaken:
             self._receiver.done(overtaken)
 
@@ -269,10 +273,10 @@ class EncoderService:
         if lost:
             self._receiver.done(lost)
         if stamps:
+            publish_seconds = time.monotonic() - published_at
             waits = [taken.seconds_since(stamp.ready, otherwise=taken) for stamp in stamps]
-            self._observer.observe(
-                BatchEncoded(waits, encode_seconds, time.monotonic() - published_at)
-            )
+            traced = _traced(stamps, waits)
+            self._observer.observe(BatchEncoded(waits, encode_seconds, publish_seconds, traced))
 
     def _fetch(self, handle: FrameHandle, row: int) -> bool:
         """Get a frame's pixels, unless it is too late for it."""
@@ -281,18 +285,35 @@ class EncoderService:
         age_seconds = now.seconds_since(stamp.ready, otherwise=now)
         recorded = stamp.clock is ClockSource.FILE
         if not recorded and age_seconds > self._settings.encoder.frame_deadline_seconds:
-            self._drop(stamp.stream_id, DropReason.LATE, 1)
+            self._drop(stamp.stream_id, DropReason.LATE, 1, trace=stamp.trace)
             return False
         if not handle.read_into(self._images[row]):
-            self._drop(stamp.stream_id, DropReason.OVERWRITTEN, 1)
+            self._drop(stamp.stream_id, DropReason.OVERWRITTEN, 1, trace=stamp.trace)
             return False
         return True
 
-    def _drop(self, stream_id: str, reason: DropReason, count: int) -> None:
-        self._observer.observe(FramesDropped(stream_id, reason, count))
+    def _drop(
+        self, stream_id: str, reason: DropReason, count: int, *, trace: TraceContext | None = None
+    ) -> None:
+        self._observer.observe(FramesDropped(stream_id, reason, count, trace))
 
     def _make_room(self, stream_id: str, position: int) -> None:
         self._receiver.done({stream_id: position})
+
+
+def _traced(stamps: Sequence[FrameStamp], waits: Sequence[float]) -> list[TracedFrame]:
+    """The sampled ones."""
+    return [
+        TracedFrame(
+            stream_id=stamp.stream_id,
+            epoch=stamp.epoch,
+            seq=stamp.seq,
+            trace=stamp.trace,
+            waited_seconds=wait,
+        )
+        for stamp, wait in zip(stamps, waits, strict=True)
+        if stamp.trace is not None
+    ]
 
 
 def _is_live_frame(item: FrameHandle | StatusNote) -> bool:
