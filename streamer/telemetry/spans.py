@@ -8,7 +8,6 @@ in a trace of its own, linked with each sampled frame, and each of these with it
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from streamer.core.trace import TraceContext
@@ -41,7 +40,7 @@ class TracingObserver:
     def __init__(self, sink: SpanSink, *, utc_ns: Callable[[], int] = time.time_ns) -> None:
         self._sink = sink
         self._utc_ns = utc_ns
-        self._events: defaultdict[TraceContext, list[SpanEvent]] = defaultdict(list)
+        self._events: dict[TraceContext, tuple[Attributes, list[SpanEvent]]] = {}
         self._refused: dict[str, str] = {}
 
     def observe(self, record: Record) -> None:
@@ -117,9 +116,9 @@ class TracingObserver:
         label = getattr(event.data, "label", None)
         if label is not None:
             attributes["streamer.event.label"] = label
-        self._events[trace].append(
-            SpanEvent(name="event", at_ns=self._utc_ns(), attributes=attributes)
-        )
+        about = _attributes(event.stream_id, event.data.frame.epoch, event.data.frame.seq)
+        _, events = self._events.setdefault(trace, (about, []))
+        events.append(SpanEvent(name="event", at_ns=self._utc_ns(), attributes=attributes))
 
     def _advanced(self, record: BatchAdvanced) -> None:
         batch = _Batch(
@@ -130,14 +129,12 @@ class TracingObserver:
         )
         batch.begin("temporal_batch", record.traced, num_frames=record.frames)
         for frame in record.traced:
-            batch.pass_through(
-                frame,
-                events=self._events.pop(frame.trace, ()),
-                error=self._refused.get(frame.stream_id, ""),
-            )
+            _, events = self._events.pop(frame.trace, (None, ()))
+            error = self._refused.get(frame.stream_id, "")
+            batch.pass_through(frame, events=events, error=error)
         # A model that looks ahead decides a frame when later ones come.
-        for trace, events in self._events.items():
-            batch.finish(trace, events)
+        for trace, (about, events) in self._events.items():
+            batch.finish(trace, about, events=events)
         self._events.clear()
 
 
@@ -191,14 +188,14 @@ class _Batch:
         self._stage(
             self._work, frame.trace, self._taken_ns, self._done_ns, about, links=self._links
         )
-        self.finish(frame.trace, events, about=about, error=error)
+        self.finish(frame.trace, about, events=events, error=error)
 
     def finish(
         self,
         trace: TraceContext,
-        events: Sequence[SpanEvent],
+        about: Attributes,
         *,
-        about: Attributes | None = None,
+        events: Sequence[SpanEvent],
         error: str = "",
     ) -> None:
         """The last span of a frame."""
@@ -208,7 +205,7 @@ class _Batch:
                 start_ns=self._done_ns,
                 end_ns=self._handed_ns,
                 parent=trace,
-                attributes=about or {},
+                attributes=about,
                 events=events,
                 error=error,
             )
@@ -237,11 +234,11 @@ class _Batch:
 
 
 def _frame(frame: FrameStamp | TracedFrame) -> Attributes:
-    return {
-        "streamer.stream": frame.stream_id,
-        "streamer.epoch": frame.epoch,
-        "streamer.seq": frame.seq,
-    }
+    return _attributes(frame.stream_id, frame.epoch, frame.seq)
+
+
+def _attributes(stream_id: str, epoch: int, seq: int) -> Attributes:
+    return {"streamer.stream": stream_id, "streamer.epoch": epoch, "streamer.seq": seq}
 
 
 def _ns(seconds: float) -> int:

@@ -152,7 +152,7 @@ def test_a_waiting_reader_follows_its_slot(client, cluster):
     timer.start()
     began = time.monotonic()
     read = read_entries(client, {key: 1}, limit=3, timeout_seconds=20)
-    assert read == {key: [(2, b"new")]}
+    assert read == {key: [(2, b"new", b"")]}
     assert time.monotonic() - began < 10
     timer.join()
     writer.close()
