@@ -18,13 +18,13 @@ from streamer.models.encoders.registry import open_encoder
 from streamer.runtime.batcher import Batcher
 from streamer.runtime.clock import SystemClock
 from streamer.runtime.outbox import Outbox
+from streamer.runtime.traced import traced
 from streamer.stages.encode import assemble_chunks
 from streamer.telemetry.observer import (
     BatchEncoded,
     DropReason,
     FramesDropped,
     InputRefused,
-    TracedFrame,
 )
 from streamer.transport.connection import Threads, connect, reconnect
 from streamer.transport.frame_receiver import RedisFrameReceiver
@@ -37,8 +37,6 @@ from streamer.transport.transport import Unreadable
 from workers.main import main
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from streamer.core.config import Settings
     from streamer.core.feature import InputEntry
     from streamer.core.frame import FrameStamp
@@ -275,8 +273,9 @@ class EncoderService:
         if stamps:
             publish_seconds = time.monotonic() - published_at
             waits = [taken.seconds_since(stamp.ready, otherwise=taken) for stamp in stamps]
-            traced = _traced(stamps, waits)
-            self._observer.observe(BatchEncoded(waits, encode_seconds, publish_seconds, traced))
+            self._observer.observe(
+                BatchEncoded(waits, encode_seconds, publish_seconds, traced(stamps, waits))
+            )
 
     def _fetch(self, handle: FrameHandle, row: int) -> bool:
         """Get a frame's pixels, unless it is too late for it."""
@@ -299,21 +298,6 @@ class EncoderService:
 
     def _make_room(self, stream_id: str, position: int) -> None:
         self._receiver.done({stream_id: position})
-
-
-def _traced(stamps: Sequence[FrameStamp], waits: Sequence[float]) -> list[TracedFrame]:
-    """The sampled ones."""
-    return [
-        TracedFrame(
-            stream_id=stamp.stream_id,
-            epoch=stamp.epoch,
-            seq=stamp.seq,
-            trace=stamp.trace,
-            waited_seconds=wait,
-        )
-        for stamp, wait in zip(stamps, waits, strict=True)
-        if stamp.trace is not None
-    ]
 
 
 def _is_live_frame(item: FrameHandle | StatusNote) -> bool:

@@ -1,4 +1,4 @@
-"""The sampled frames that a temporal worker has folded in: their events belong to their traces."""
+"""The frames among others that were sampled for tracing."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from streamer.core.clock import Mark
     from streamer.core.event import Event
+    from streamer.core.frame import FrameStamp
     from streamer.core.trace import TraceContext
     from streamer.transport.transport import Unreadable
 
@@ -21,8 +22,26 @@ MAX_REMEMBERED = 1_024
 """Sampled frames whose events may still come: a model that looks ahead decides them later."""
 
 
+def traced(stamps: Sequence[FrameStamp], waited_seconds: Sequence[float]) -> list[TracedFrame]:
+    """The sampled ones among frames that waited so long."""
+    return [
+        TracedFrame(
+            stream_id=stamp.stream_id,
+            epoch=stamp.epoch,
+            seq=stamp.seq,
+            trace=stamp.trace,
+            waited_seconds=waited,
+        )
+        for stamp, waited in zip(stamps, waited_seconds, strict=True)
+        if stamp.trace is not None
+    ]
+
+
 class TracedFrames:
-    """Remembers the newest sampled frames. Nothing that is stored or decided depends on it."""
+    """The newest sampled frames that were folded in: their events belong to their traces.
+
+    Nothing that is stored or decided depends on it.
+    """
 
     def __init__(self) -> None:
         self._traces: dict[tuple[str, int, int], TraceContext] = {}
