@@ -65,30 +65,20 @@ class OtelSink:
     """
 
     def __init__(self, settings: TracingSettings, *, role: str) -> None:
+        url = _traces_url(settings.endpoint or "")
         exporter = OTLPSpanExporter(
-            endpoint=_traces_url(settings.endpoint or ""),
+            endpoint=url,
             headers=_headers(settings.headers_file),
             certificate_file=_existing(settings.tls_ca),
             timeout=settings.timeout_seconds,
         )
-        self._complaints = Complaints()
         logger = logging.getLogger("opentelemetry")
-        logger.handlers = [self._complaints]
+        logger.handlers = [Complaints(url)]
         logger.propagate = False
-        self._provider = TracerProvider(
-            sampler=ALWAYS_ON,  # chosen already, where the frame was read
-            id_generator=_Ids(),
-            resource=Resource.create(
-                {
-                    "service.name": f"{settings.service_name}-{role}",
-                    "service.namespace": settings.service_name,
-                    "service.instance.id": f"{socket.gethostname()}:{os.getpid()}",
-                    "service.version": version("streamer"),
-                }
-            ),
-            span_limits=SpanLimits(max_links=1024),  # a batch's sampled frames
-            shutdown_on_exit=False,  # `close` has a deadline
-        )
+        try:
+            self._provider = _provider(settings.service_name, role=role)
+        except ValueError as error:
+            raise ConfigError(f"tracing: a variable of OpenTelemetry is wrong: {error}") from error
         self._provider.add_span_processor(
             BatchSpanProcessor(
                 exporter,
@@ -122,7 +112,7 @@ class OtelSink:
 
     def close(self, *, deadline_seconds: float) -> None:
         """Send what waits. After the deadline it is given up, and the log says so."""
-        # The library's own shutdown waits for half a minute. The thread ends with the process.
+        # The library's own shutdown waits for half a minute. The threads end with the process.
         thread = threading.Thread(target=self._provider.shutdown, name="spans", daemon=True)
         thread.start()
         thread.join(max(0.0, deadline_seconds))
@@ -134,11 +124,13 @@ class Complaints(logging.Handler):
     """What OpenTelemetry says to its loggers → our log: a line, no traceback, not too often.
 
     Args:
+        endpoint: Where spans go.
         clock: Monotonic seconds.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, endpoint: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(logging.WARNING)
+        self._endpoint = endpoint
         self._clock = clock
         self._last: dict[str, float] = {}
         self._left_out: dict[str, int] = {}
@@ -154,8 +146,27 @@ class Complaints(logging.Handler):
         structlog.get_logger().warning(
             "tracing",
             detail=record.getMessage() if error is None else f"{record.getMessage()} {error!r}",
+            endpoint=self._endpoint,
             left_out=self._left_out.pop(kind, 0),
         )
+
+
+def _provider(service_name: str, *, role: str) -> TracerProvider:
+    """Spans of this process. Variables of OpenTelemetry may add to what it says of itself."""
+    return TracerProvider(
+        sampler=ALWAYS_ON,  # chosen already, where the frame was read
+        id_generator=_Ids(),
+        resource=Resource.create(
+            {
+                "service.name": f"{service_name}-{role}",
+                "service.namespace": service_name,
+                "service.instance.id": f"{socket.gethostname()}:{os.getpid()}",
+                "service.version": version("streamer"),
+            }
+        ),
+        span_limits=SpanLimits(max_links=1024),  # a batch's sampled frames
+        shutdown_on_exit=False,  # `close` has a deadline
+    )
 
 
 _own: ContextVar[TraceContext | None] = ContextVar("own", default=None)

@@ -90,6 +90,12 @@ def test_wrong_settings_are_said(changes, said):
     assert "secret" not in str(caught.value)
 
 
+def test_a_wrong_variable_of_opentelemetry_is_named(monkeypatch):
+    monkeypatch.setenv("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "many")
+    with pytest.raises(ConfigError, match="OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT"):
+        OtelSink(TracingSettings(endpoint="http://c"), role="encoder")
+
+
 def test_a_wrong_line_of_headers_is_named_by_its_number_alone(tmp_path):
     file = tmp_path / "headers"
     file.write_text("# for the receiver\nAuthorization: Bearer abc\nsecret\n")
@@ -154,7 +160,7 @@ def _join_senders():
 
 def test_complaints_are_a_line_each_and_not_too_many():
     now = [0.0]
-    complaints = Complaints(clock=lambda: now[0])
+    complaints = Complaints("http://collector", clock=lambda: now[0])
     logger = logging.getLogger("tests.complaints")
     logger.handlers, logger.propagate = [complaints], False
     with capture_logs() as said:
@@ -171,4 +177,5 @@ def test_complaints_are_a_line_each_and_not_too_many():
         ("no answer from collector 60", 59),
         ("while exporting OSError('broken pipe')", 59),
     ]
-    assert all(line.keys() == {"event", "log_level", "detail", "left_out"} for line in said)
+    keys = {"event", "log_level", "detail", "endpoint", "left_out"}
+    assert all(line.keys() == keys for line in said)
