@@ -8,12 +8,14 @@ import sys
 import threading
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
 from streamer.core.config import TracingSettings
 from streamer.core.errors import ConfigError
+from streamer.core.ledger import Ledger
 from streamer.core.trace import TraceContext
 from streamer.telemetry.otel import MAX_WAITING_SPANS, Complaints, OtelSink
 from streamer.telemetry.tracing import Span, open_tracing
@@ -179,3 +181,13 @@ def test_complaints_are_a_line_each_and_not_too_many():
     ]
     keys = {"event", "log_level", "detail", "endpoint", "left_out"}
     assert all(line.keys() == keys for line in said)
+
+
+def test_the_page_names_every_setting_and_every_span():
+    page = (Path(__file__).parents[2] / "docs" / "tracing.md").read_text()
+    rows = {line.split("`")[1] for line in page.splitlines() if line.startswith("| `")}
+    settings = {f"tracing.{name}" for name in TracingSettings.model_fields}
+    stages = {name.removesuffix("_seconds") for name in Ledger.__struct_fields__}
+    spans = stages - {"decode", "lookahead_wait"} | {"ingest", "publish", "drop"}
+    assert rows == settings | spans
+    assert all(f"`{name}`" in page for name in ("encode_batch", "temporal_batch"))
