@@ -29,6 +29,7 @@ from streamer.telemetry.observer import (
     InputRefused,
     LeasesChanged,
 )
+from streamer.telemetry.tracing import HeadSampler
 from streamer.transport.connection import Threads, connect, reconnect
 from streamer.transport.frame_sender import RedisFrameSender
 from streamer.transport.install import agree
@@ -74,6 +75,8 @@ class IngestService:
         self._pictures = Pictures(
             settings, observer, keys=self._keys, preprocess=self._bundle.preprocess
         )
+        tracing = settings.tracing
+        self._sampler = None if tracing.endpoint is None else HeadSampler(tracing.sample_every)
         self._said: set[str] = set()
         self._over: set[str] = set()
         self._watched: dict[str, _Watched] = {}
@@ -297,6 +300,7 @@ class IngestService:
             observer=self._observer,
             session=session,
             pictures=self._pictures.of(stream_id),
+            sampler=self._sampler,
         )
 
 

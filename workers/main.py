@@ -14,6 +14,8 @@ from streamer.sources.credentials import redact
 from streamer.telemetry.logs import LogObserver, configure_logs
 from streamer.telemetry.observer import Observers
 from streamer.telemetry.prometheus import PrometheusObserver
+from streamer.telemetry.spans import TracingObserver
+from streamer.telemetry.tracing import open_tracing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -65,8 +67,9 @@ def main(
     try:
         settings, lifeline_fd = parse_arguments(role, arguments)
         configure_logs(role=role, level=settings.log.level, json=settings.log.json_lines)
-        metrics = PrometheusObserver()
-        service = build(settings, Observers((metrics, LogObserver())), metrics.registry)
+        metrics, spans = PrometheusObserver(), open_tracing(settings.tracing, role=role)
+        tracing = () if spans is None else (TracingObserver(spans),)
+        service = build(settings, Observers((metrics, LogObserver(), *tracing)), metrics.registry)
     except ConfigError as error:
         print(f"streamer worker {role}: {error}", file=sys.stderr)  # noqa: T201  # usage error
         return 2
@@ -81,4 +84,5 @@ def main(
         metrics_port=settings.metrics.port,
         lifeline_fd=lifeline_fd,
         drain_seconds=settings.drain_seconds,
+        spans=spans,
     )

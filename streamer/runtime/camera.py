@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from streamer.sources.source import Source
     from streamer.stages.ingest import IngestStage
     from streamer.telemetry.observer import Observer
+    from streamer.telemetry.tracing import HeadSampler
     from streamer.transport.transport import FrameSender, StreamLog
 
 _OVER = (StreamStatus.ENDED, StreamStatus.FAILED)
@@ -43,6 +44,7 @@ class Camera:
         observer: Is told of changes and drops.
         session: This ingest session.
         pictures: Is shown every analysed frame, for people; None if nobody is to see any.
+        sampler: Chooses frames to trace; None: none is.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Camera:
         observer: Observer,
         session: str,
         pictures: RecentPictures | None = None,
+        sampler: HeadSampler | None = None,
     ) -> None:
         self._open_source = open_source
         self._stage = stage
@@ -68,6 +71,7 @@ class Camera:
         self._observer = observer
         self._session = session
         self._pictures = pictures
+        self._sampler = sampler
         self._status: StreamStatus | None = None
         self._reason = ""
         self._backoff = Backoff()
@@ -257,6 +261,8 @@ class Camera:
                     continue
                 image = decoded.to_image(self._preprocess)
                 frame = self._stage.frame(decoded, image, ready=self._clock.mark())
+                if self._sampler is not None:
+                    frame = self._sampler.mark(frame)
                 if not self._sender.send(frame, wait=not source.live):
                     self._observer.observe(
                         FramesDropped(self._stage.stream_id, DropReason.SEND_FULL, 1)

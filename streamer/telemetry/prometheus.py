@@ -237,7 +237,8 @@ class PrometheusObserver:
         event = record.event
         stream_id = event.stream_id
         self._streams.events.labels(stream_id, event.type.value).inc()
-        self._distributions.latency.observe(event.data.pipeline_seconds)
+        exemplar = {"trace_id": record.trace_id} if record.trace_id else None
+        self._distributions.latency.observe(event.data.pipeline_seconds, exemplar)
         if isinstance(event.data, PhaseData):
             before = self._phase_of.pop(stream_id, None)
             if before is not None:
