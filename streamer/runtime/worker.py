@@ -14,6 +14,7 @@ import structlog
 
 from streamer.core.errors import ConfigError, StreamerError
 from streamer.runtime.health import Health, HealthServer, Phase
+from streamer.telemetry.families.every import WORKER_READY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -155,6 +156,7 @@ def serve(
     """
     log = structlog.get_logger()
     health, stop = Health(), Stop()
+    WORKER_READY.gauge(registry).set_function(lambda: float(health.ready))
     until: float | None = None
 
     def close_spans() -> None:

@@ -10,6 +10,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
+from streamer.telemetry.measured import (
+    ClockOffset,
+    EncoderServed,
+    FramesWaiting,
+    GpuMemory,
+    InputLag,
+    StreamDescribed,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -167,6 +176,7 @@ class BatchAdvanced:
     """The temporal worker folded a batch of input into the states.
 
     Attributes:
+        committed: The streams whose steps are in the store now.
         steps: Model calls.
         frames: Frames folded in, over all streams.
         feature_wait_seconds: One per frame.
@@ -176,6 +186,7 @@ class BatchAdvanced:
         traced: Its frames that were sampled for tracing.
     """
 
+    committed: Sequence[str]
     steps: int
     frames: int
     feature_wait_seconds: Sequence[float]
@@ -312,6 +323,26 @@ class InputRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamTakenUp:
+    """A stream is this worker's from now on.
+
+    Attributes:
+        stream_id: The camera.
+        phase: The confirmed phase it is in, where that is known.
+    """
+
+    stream_id: str
+    phase: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamReleased:
+    """A stream is no longer this worker's: it was removed, or another has it."""
+
+    stream_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class ActiveStreams:
     """How many streams the worker holds now."""
 
@@ -340,6 +371,14 @@ Record = (
     | EventCommitted
     | InputRefused
     | SnapshotTaken
+    | StreamTakenUp
+    | StreamReleased
+    | StreamDescribed
+    | ClockOffset
+    | EncoderServed
+    | GpuMemory
+    | FramesWaiting
+    | InputLag
     | ActiveStreams
 )
 

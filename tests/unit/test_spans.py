@@ -55,7 +55,16 @@ def traced(trace=TRACE, *, stream_id="cam", seq=7, waited_seconds=0.25):
 
 
 def advanced(*frames):
-    return BatchAdvanced(1, 3, [0.1] * 3, [0.2] * 3, 0.5, 0.25, frames)
+    return BatchAdvanced(
+        committed=["cam"],
+        steps=1,
+        frames=3,
+        feature_wait_seconds=[0.1] * 3,
+        frame_age_seconds=[0.2] * 3,
+        temporal_seconds=0.5,
+        commit_seconds=0.25,
+        traced=frames,
+    )
 
 
 # The spans.
