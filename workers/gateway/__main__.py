@@ -35,7 +35,8 @@ def build(settings: Settings, _: Observer, registry: CollectorRegistry) -> Gatew
     run_token = os.environ.pop(RUN_TOKEN_VARIABLE, None)
     if run_token is None and settings.gateway.token_file is not None:
         run_token = read_token_file(settings.gateway.token_file, of="gateway.token_file")
-    return GatewayService(settings, GatewayMetrics(registry), run_token=run_token)
+    metrics = GatewayMetrics(registry, settings.metrics.stage_buckets)
+    return GatewayService(settings, metrics, run_token=run_token)
 
 
 if __name__ == "__main__":
