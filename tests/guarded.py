@@ -53,16 +53,19 @@ class GuardedServer:
         self.acl_path.touch()
         for role in Role:
             self.secret(role).write_text(password_of(role) + "\n")
+        self.secure = "tls-cert-file" in (options or {})
+        ports = listening(self.port)
+        if self.secure:
+            ports |= {"port": "0", "tls-port": str(self.port)}
         self.server = EmbeddedValkey(
-            {**listening(self.port), "aclfile": str(self.acl_path), **(options or {})},
-            binary=binary_of(kind),
+            {**ports, "aclfile": str(self.acl_path), **(options or {})}, binary=binary_of(kind)
         )
         self._stack = contextlib.ExitStack()
 
     @property
     def url(self) -> str:
         """Without a user."""
-        return f"redis://127.0.0.1:{self.port}"
+        return f"{'rediss' if self.secure else 'redis'}://127.0.0.1:{self.port}"
 
     @property
     def root_url(self) -> str:
@@ -106,10 +109,17 @@ class GuardedServer:
 
     def denials(self) -> list[Any]:
         """What the server has refused since it was asked last."""
-        with redis.Redis.from_url(self.root_url, protocol=2, decode_responses=True) as client:
+        with self.as_root(decode_responses=True) as client:
             found = client.acl_log()
             client.acl_log_reset()
         return [(entry["username"], entry["reason"], entry["object"]) for entry in found]
+
+    def as_root(self, **options: Any) -> redis.Redis:
+        """A connection of who may do everything."""
+        socket = self.server.url.removeprefix("unix://")
+        return redis.Redis(
+            unix_socket_path=socket, username=ROOT, password=ROOT, protocol=2, **options
+        )
 
     def install(self) -> None:
         """As `streamer redis install`, without the command."""
@@ -119,7 +129,7 @@ class GuardedServer:
     def __enter__(self) -> Self:
         self.write_users()
         self._stack.enter_context(self.server)
-        self.root = redis.Redis.from_url(self.root_url, protocol=2)
+        self.root = self.as_root()
         self._stack.callback(self.root.close)
         return self
 

@@ -209,7 +209,7 @@ DIRECT: Mapping[Role, frozenset[Permission]] = {
 }
 """What a role asks for besides its functions."""
 
-CLUSTER = _uses("cluster|slots, asking")
+CLUSTER = _uses("cluster|slots, command, asking")
 """What every role needs besides, on a cluster."""
 
 
