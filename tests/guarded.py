@@ -18,6 +18,7 @@ from streamer.transport.keys import Keys
 from streamer.transport.permissions import Grants, Role
 from tests.loopback import free_port, listening
 from tests.servers import binary_of
+from tests.workers import Farm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from click.testing import Result
+
+    from streamer.runtime.supervisor import Worker
 
 ROOT = "root"
 """A user of tests, who may do everything."""
@@ -140,3 +143,19 @@ class GuardedServer:
         trace: TracebackType | None,
     ) -> None:
         self._stack.close()
+
+
+class GuardedFarm(Farm):
+    """Workers that each come as their role's user."""
+
+    def __init__(self, server: GuardedServer, folder: Path) -> None:
+        super().__init__(server.root_url, folder)
+        self._server = server
+
+    def _worker(self, role: str, settings: dict[str, Any]) -> Worker:
+        access = {
+            "redis__url": self._server.url,
+            "redis__username": role,
+            "redis__password_file": str(self._server.secret(role)),
+        }
+        return super()._worker(role, {**access, **settings})
