@@ -18,6 +18,7 @@ from streamer.transport.keys import Keys
 from streamer.transport.permissions import Grants, Role
 from tests.loopback import free_port, listening
 from tests.servers import binary_of
+from tests.workers import Farm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from click.testing import Result
+
+    from streamer.runtime.supervisor import Worker
 
 ROOT = "root"
 """A user of tests, who may do everything."""
@@ -53,16 +56,19 @@ class GuardedServer:
         self.acl_path.touch()
         for role in Role:
             self.secret(role).write_text(password_of(role) + "\n")
+        self.secure = "tls-cert-file" in (options or {})
+        ports = listening(self.port)
+        if self.secure:
+            ports |= {"port": "0", "tls-port": str(self.port)}
         self.server = EmbeddedValkey(
-            {**listening(self.port), "aclfile": str(self.acl_path), **(options or {})},
-            binary=binary_of(kind),
+            {**ports, "aclfile": str(self.acl_path), **(options or {})}, binary=binary_of(kind)
         )
         self._stack = contextlib.ExitStack()
 
     @property
     def url(self) -> str:
         """Without a user."""
-        return f"redis://127.0.0.1:{self.port}"
+        return f"{'rediss' if self.secure else 'redis'}://127.0.0.1:{self.port}"
 
     @property
     def root_url(self) -> str:
@@ -106,10 +112,17 @@ class GuardedServer:
 
     def denials(self) -> list[Any]:
         """What the server has refused since it was asked last."""
-        with redis.Redis.from_url(self.root_url, protocol=2, decode_responses=True) as client:
+        with self.as_root(decode_responses=True) as client:
             found = client.acl_log()
             client.acl_log_reset()
         return [(entry["username"], entry["reason"], entry["object"]) for entry in found]
+
+    def as_root(self, **options: Any) -> redis.Redis:
+        """A connection of who may do everything."""
+        socket = self.server.url.removeprefix("unix://")
+        return redis.Redis(
+            unix_socket_path=socket, username=ROOT, password=ROOT, protocol=2, **options
+        )
 
     def install(self) -> None:
         """As `streamer redis install`, without the command."""
@@ -119,7 +132,7 @@ class GuardedServer:
     def __enter__(self) -> Self:
         self.write_users()
         self._stack.enter_context(self.server)
-        self.root = redis.Redis.from_url(self.root_url, protocol=2)
+        self.root = self.as_root()
         self._stack.callback(self.root.close)
         return self
 
@@ -130,3 +143,19 @@ class GuardedServer:
         trace: TracebackType | None,
     ) -> None:
         self._stack.close()
+
+
+class GuardedFarm(Farm):
+    """Workers that each come as their role's user."""
+
+    def __init__(self, server: GuardedServer, folder: Path) -> None:
+        super().__init__(server.root_url, folder)
+        self._server = server
+
+    def _worker(self, role: str, settings: dict[str, Any]) -> Worker:
+        access = {
+            "redis__url": self._server.url,
+            "redis__username": role,
+            "redis__password_file": str(self._server.secret(role)),
+        }
+        return super()._worker(role, {**access, **settings})

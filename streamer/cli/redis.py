@@ -12,7 +12,7 @@ import typer
 from streamer.cli.running import Place, redis_place
 from streamer.cli.settings import load_settings
 from streamer.core.errors import ConfigError
-from streamer.transport.acl import acl_file, read_passwords
+from streamer.transport.acl import acl_file, acl_template, read_passwords
 from streamer.transport.cluster import ClusterClient
 from streamer.transport.connection import connect, redis_errors
 from streamer.transport.install import agree
@@ -34,8 +34,11 @@ _ASSIGNED = re.compile(r"(?P<role>[a-z]+)=(?P<value>.+)")
 @redis_app.command("acl")
 def acl(
     *,
-    secrets: Path = typer.Option(
-        help="Folder of password files, redis-ROLE each. Every line is a valid password."
+    secrets: Path | None = typer.Option(
+        None, help="Folder of password files, redis-ROLE each. Every line is a valid password."
+    ),
+    template: bool = typer.Option(
+        False, "--template", help="Without passwords: SHA256_OF_ROLE in their places."
     ),
     role: list[Role] = typer.Option([], help="Only this role; repeatable. Default: by the files."),
     user: list[str] = typer.Option(
@@ -47,6 +50,11 @@ def acl(
 
     Passwords stand in it as SHA-256. The user `default` is switched off.
     """
+    if template:
+        print(acl_template(), end="")
+        return
+    if secrets is None:
+        raise ConfigError("redis acl: expected --secrets DIR, or --template; found neither")
     wanted = role or [one for one in Role if (secrets / f"redis-{one}").exists()]
     if not wanted:
         raise ConfigError(

@@ -30,8 +30,9 @@ def redis_place(
 ) -> Place:
     """Which Redis a command is about.
 
-    The one given; else that of this user's only run; else the one of the settings, if they name
-    one. User, password and TLS files come from the settings, unless the URL has a user.
+    The one given; else the one of the settings, if they name a user for it; else that of this
+    user's only run; else the one of the settings, if they name one. User, password and TLS files
+    come from the settings, unless the URL has a user.
 
     Args:
         given: As `--redis` says.
@@ -45,12 +46,11 @@ def redis_place(
     """
     if url is not None:
         return Place(url, ANYBODY)
-    if given is not None:
-        return Place(given, _access_for(given, load_settings()))
-    if not running_urls():
-        settings = load_settings()
-        if settings.redis.url != RedisSettings().url or settings.redis.username is not None:
-            return Place(settings.redis.url, _access_for(settings.redis.url, settings))
+    settings = load_settings()
+    named = settings.redis.url != RedisSettings().url and not running_urls()
+    if given is not None or named or settings.redis.username is not None:
+        place = given or settings.redis.url
+        return Place(place, _access_for(place, settings))
     return Place(running_url(command, otherwise=otherwise), ANYBODY)
 
 

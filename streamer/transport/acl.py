@@ -7,13 +7,11 @@ import re
 from typing import TYPE_CHECKING
 
 from streamer.core.errors import ConfigError
-from streamer.transport.permissions import Grants
+from streamer.transport.permissions import Grants, Role
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
-
-    from streamer.transport.permissions import Role
 
 DEFAULT_OFF = "user default off nopass resetchannels -@all"
 """Who has no user and password may do nothing."""
@@ -48,6 +46,15 @@ def acl_file(
             )
         taken.add(name)
         lines.append(user_line(Grants.of(role, cluster=cluster), valid, name=name))
+    return "\n".join(lines) + "\n"
+
+
+def acl_template() -> str:
+    """The file with `SHA256_OF_…` in the place of passwords."""
+    lines = [DEFAULT_OFF]
+    for role in Role:
+        rules = user_rules(Grants.of(role), [])
+        lines.append(" ".join(["user", role, rules[0], f"#SHA256_OF_{role.upper()}", *rules[1:]]))
     return "\n".join(lines) + "\n"
 
 

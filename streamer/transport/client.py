@@ -38,10 +38,11 @@ class Client(redis.Redis):
 
     def clarified(self, error: Exception, args: Sequence[Any]) -> Exception:
         """An error in words; itself, if it is no refusal."""
+        connection = self.connection_pool.connection_kwargs
         if is_denial(error):
-            return explained(error, args, user=user_of(self), ask=self._execute)
+            return explained(error, args, user=user_of(connection), ask=self._execute)
         if isinstance(error, redis.AuthenticationError):
-            return refused(error, self.connection_pool.connection_kwargs)
+            return refused(error, connection)
         return error
 
     def _execute(self, *args: Any, **options: Any) -> Any:
@@ -72,11 +73,6 @@ class ClearPipeline(Pipeline):
         return clear
 
 
-def user_of(client: redis.Redis) -> str:
-    """Who its connections are."""
-    return _user(client.connection_pool.connection_kwargs)
-
-
 def refused(error: Exception, connection: dict[str, Any]) -> redis.AuthenticationError:
     """What a server that does not let us in means, in words.
 
@@ -97,12 +93,13 @@ def refused(error: Exception, connection: dict[str, Any]) -> redis.Authenticatio
         else "the password in redis.url"
     )
     return redis.AuthenticationError(
-        f"the server does not know user {_user(connection)} with {source}, or the user is off; "
+        f"the server does not know user {user_of(connection)} with {source}, or the user is off; "
         "`streamer redis acl` writes the server's users, ACL LOAD has it read them"
     )
 
 
-def _user(connection: dict[str, Any]) -> str:
+def user_of(connection: dict[str, Any]) -> str:
+    """Who connections with these options are."""
     provider = connection.get("credential_provider")
     name = provider.username if isinstance(provider, PasswordFile) else connection.get("username")
     return name or "default"

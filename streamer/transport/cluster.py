@@ -7,6 +7,7 @@ and XREAD, sending the payload twice. So it keeps the slot table here, and conne
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import defaultdict
@@ -18,11 +19,18 @@ from redis.backoff import NoBackoff
 from redis.client import Pipeline
 from redis.cluster import ClusterNode
 from redis.crc import key_slot
-from redis.exceptions import AskError, MovedError, RedisClusterException, TryAgainError
+from redis.exceptions import (
+    AskError,
+    MovedError,
+    NoPermissionError,
+    RedisClusterException,
+    TryAgainError,
+)
 from redis.retry import Retry
 
 from streamer.core.errors import ConfigError
-from streamer.transport.client import Client, user_of
+from streamer.transport.client import Client, refused, user_of
+from streamer.transport.denied import explained, is_denial
 from streamer.transport.functions import NO_FUNCTION, ensure_functions
 from streamer.transport.hosts import Hosts
 from streamer.transport.pool import Pool
@@ -37,6 +45,7 @@ POLL_SECONDS = 0.005
 """Between two reads of streams in several slots: XREAD can wait in one slot only."""
 
 _DEFAULT_PORT = 6379
+_DENIED = re.compile(r"permissions to run the '([a-z|]+)' command")
 _WHOLE_CLUSTER = redis.RedisCluster.COMMAND_FLAGS
 _PLACE_OF_KEY = {"FCALL": 3, "FCALL_RO": 3, "EVAL": 3, "EVALSHA": 3}
 
@@ -77,13 +86,14 @@ class ClusterClient(Client):
                 retry=Retry(NoBackoff(), 0),
                 **options,
             )
-        except RedisClusterException as error:
-            if "not enabled" in str(error):
+        except (RedisClusterException, NoPermissionError) as error:
+            reason = _unwrapped(error, options)
+            if "not enabled" in str(reason):
                 raise ConfigError(
                     "redis.url: expected a node of a cluster, found a server without cluster mode; "
                     "use redis://HOST:PORT"
                 ) from None
-            raise redis.ConnectionError(str(error)) from error
+            raise reason from error
         # Encodes; is never connected.
         of_user = ("protocol", "username", "password", "credential_provider")
         known = {name: options[name] for name in of_user if name in options}
@@ -154,7 +164,7 @@ class ClusterClient(Client):
     def load_functions(self) -> None:
         """Load the library on every master that does not have it."""
         for client in self.primaries():
-            ensure_functions(client, user=user_of(self))
+            ensure_functions(client, user=user_of(self.connection_pool.connection_kwargs))
 
     def primaries(self) -> list[redis.Redis]:
         """A client of each master."""
@@ -180,7 +190,7 @@ class ClusterClient(Client):
                 additional_startup_nodes_info=known, last_failed_node_name=self._last_node
             )
         except RedisClusterException as error:
-            raise redis.ConnectionError(str(error)) from error
+            raise _unwrapped(error, self.connection_pool.connection_kwargs) from error
         self._stale = False
 
     def _exchange(self, requests: Sequence[_Request]) -> None:
@@ -226,7 +236,7 @@ class ClusterClient(Client):
         nodes = {r.node.name: r.node for r in requests if r.node and _lacks_function(r.answer)}
         for node in nodes.values():
             client = self._table.get_redis_connection(node)
-            ensure_functions(client, user=user_of(self))
+            ensure_functions(client, user=user_of(self.connection_pool.connection_kwargs))
 
     def _node_at(self, host: str, port: int) -> ClusterNode:
         node: ClusterNode | None = self._table.get_node(host, port)
@@ -349,6 +359,25 @@ class _NodeCall:
             # The next user of the connection would take these answers for its own.
             self._connection.disconnect()
         self._client.connection_pool.release(self._connection)
+
+
+def _unwrapped(error: Exception, options: dict[str, Any]) -> redis.RedisError:
+    """Why no node let us in; redis-py tells it as the cause of the cause.
+
+    Args:
+        error: As redis-py raised it.
+        options: Of the connections.
+    """
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, redis.AuthenticationError):
+            return refused(found, options)
+        if is_denial(found):
+            denied = _DENIED.search(str(found))
+            command = denied[1] if denied else "cluster|slots"
+            return explained(found, [command], user=user_of(options))
+        found = found.__cause__ or found.__context__
+    return redis.ConnectionError(str(error))
 
 
 def _lacks_function(answer: Any) -> bool:

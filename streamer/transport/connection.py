@@ -22,7 +22,7 @@ from streamer.transport.hosts import Hosts
 from streamer.transport.keys import Keys
 from streamer.transport.pool import Pool
 from streamer.transport.sentinel import sentinel_client
-from streamer.transport.tls import tls_reason
+from streamer.transport.tls import scheme_hint, tls_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -76,14 +76,15 @@ def connect(
         TransportError: Nobody answers, or the server is too old for functions.
     """
     # An unknown option of the URL shows only when the first connection is made.
-    with _url_errors("redis.url"), redis_errors("connect"):
+    with _url_errors("redis.url"), _scheme_hints(url), redis_errors("connect"):
         client = _client(url, access=access, threads=threads)
         load_functions(client)
         if role is not None:
             cluster = isinstance(client, ClusterClient)
             missing = missing_permissions(role, ask=client.execute_command, cluster=cluster)
             if missing:
-                raise MissingPermissionError(user_of(client), missing)
+                user = user_of(client.connection_pool.connection_kwargs)
+                raise MissingPermissionError(user, missing)
     return client
 
 
@@ -100,7 +101,7 @@ def connect_to_read(url: str, *, access: RedisAccess = ANYBODY, of: str) -> redi
         AccessDeniedError: The server refuses.
         TransportError: Nobody answers.
     """
-    with _url_errors(of), redis_errors("connect"):
+    with _url_errors(of), _scheme_hints(url), redis_errors("connect"):
         client = _client(url, access=access, threads=Threads.MANY)
         client.hmget(Keys().install, "partitions")  # who reads anything reads this
     return client
@@ -137,7 +138,7 @@ def load_functions(client: redis.Redis) -> None:
     if isinstance(client, ClusterClient):
         client.load_functions()
     else:
-        ensure_functions(client, user=user_of(client))
+        ensure_functions(client, user=user_of(client.connection_pool.connection_kwargs))
 
 
 def _client(url: str, *, access: RedisAccess, threads: Threads) -> redis.Redis:
@@ -173,6 +174,17 @@ def _url_errors(of: str) -> Iterator[None]:
             "redis+cluster://HOST:PORT,… or redis+sentinel://HOST:PORT,…/SERVICE, "
             "found something else"
         ) from None
+
+
+@contextlib.contextmanager
+def _scheme_hints(url: str) -> Iterator[None]:
+    try:
+        yield
+    except TransportError as error:
+        hint = scheme_hint(url, str(error))
+        if not hint:
+            raise
+        raise TransportError(f"{error}{hint}", retryable=error.retryable) from error
 
 
 @contextlib.contextmanager

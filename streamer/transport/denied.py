@@ -48,7 +48,9 @@ def is_denial(error: object) -> bool:
     return isinstance(error, redis.ResponseError) and str(error).startswith(_INSIDE)
 
 
-def explained(error: Exception, args: Sequence[Any], *, user: str, ask: Ask) -> NoPermissionError:
+def explained(
+    error: BaseException, args: Sequence[Any], *, user: str, ask: Ask | None = None
+) -> NoPermissionError:
     """A denial in words.
 
     Args:
@@ -62,7 +64,7 @@ def explained(error: Exception, args: Sequence[Any], *, user: str, ask: Ask) -> 
     command, rest = _text(args[0]).lower().replace(" ", "|"), args[1:]
     if rest and f"{command}|{_text(rest[0]).lower()}" in _SUBCOMMANDS:
         command, rest = f"{command}|{_text(rest[0]).lower()}", rest[1:]
-    if command == "fcall" and _text(rest[0]).startswith(PREFIX):
+    if ask is not None and command == "fcall" and _text(rest[0]).startswith(PREFIX):
         name = _text(rest[0]).removeprefix(PREFIX)
         keys = [_text(key) for key in rest[2 : 2 + int(rest[1])]]
         missing = _missing(_needs(name, keys), ask=ask)

@@ -209,7 +209,7 @@ DIRECT: Mapping[Role, frozenset[Permission]] = {
 }
 """What a role asks for besides its functions."""
 
-CLUSTER = _uses("cluster|slots, asking")
+CLUSTER = _uses("cluster|slots, command, asking")
 """What every role needs besides, on a cluster."""
 
 
@@ -236,9 +236,9 @@ class Grants:
         needed = DIRECT[role].union(*(f.needs for f in FUNCTIONS.get(role, {}).values()))
         return cls(role, needed | (CLUSTER if cluster else frozenset()))
 
-    def without(self, permission: Permission) -> Grants:
-        """All but one."""
-        return Grants(self.role, self.permissions - {permission})
+    def without(self, *permissions: Permission) -> Grants:
+        """All but these."""
+        return Grants(self.role, self.permissions.difference(permissions))
 
     @property
     def rules(self) -> tuple[str, ...]:

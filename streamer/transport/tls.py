@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import ssl
 
+_OTHER_PORT = "use redis:// in redis.url, or the server's tls-port"
+
 _EXPIRED = 10
 _HOST_MISMATCH = (62, 64)
 """Of a host name, of an address. Reference: OpenSSL's x509_vfy.h, `X509_V_ERR_…`."""
 
 
 def tls_reason(error: BaseException) -> str:
-    """In words; empty if no TLS was in the way.
+    """In words; empty if TLS was not in the way, or may not be the next time.
 
     Args:
         error: As redis-py raised it, whose cause is what OpenSSL said.
@@ -31,12 +33,34 @@ def tls_reason(error: BaseException) -> str:
             "the server does not accept our certificate; set redis.tls_certificate to one that its "
             "authority signed"
         )
-    if "WRONG_VERSION_NUMBER" in reason or "RECORD_LAYER_FAILURE" in reason or "EOF" in reason:
-        return (
-            "expected TLS, found a server that does not speak it on this port; use redis:// in "
-            "redis.url, or the server's tls-port"
-        )
+    if "WRONG_VERSION_NUMBER" in reason or "RECORD_LAYER_FAILURE" in reason:
+        return f"expected TLS, found a server that does not speak it; {_OTHER_PORT}"
+    if "EOF" in reason:
+        return ""  # whoever hangs up, or is killed, in the middle of it
     return f"TLS failed ({reason})"
+
+
+def scheme_hint(url: str, message: str) -> str:
+    """What else may be the matter with a first connection that failed; empty if nothing.
+
+    A server without TLS waits for the rest of what it takes for a command, and one with TLS hangs
+    up on who speaks none.
+
+    Args:
+        url: Of the server.
+        message: How it failed.
+    """
+    secure = url.startswith("rediss")
+    if secure and "EOF" in message:
+        return (
+            "; the server ended the TLS handshake: it may want a certificate of ours that an "
+            "authority of its tls-ca-cert-file signed (redis.tls_certificate and redis.tls_key)"
+        )
+    if secure and "Timeout" in message:
+        return f"; if the server speaks no TLS on this port: {_OTHER_PORT}"
+    if not secure and ("reset by peer" in message or "closed by server" in message):
+        return "; if the server speaks TLS on this port: use rediss:// in redis.url"
+    return ""
 
 
 def _of_certificate(error: ssl.SSLCertVerificationError) -> str:

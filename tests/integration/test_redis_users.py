@@ -14,27 +14,11 @@ from streamer.client import subscribe
 from streamer.core.event import EventType
 from streamer.transport.permissions import Role
 from tests.gateways import bearer
-from tests.guarded import GuardedServer
+from tests.guarded import GuardedFarm, GuardedServer
 from tests.servers import SERVERS
-from tests.workers import Farm, get
+from tests.workers import get
 
 CAMERA = "synthetic:workcell?fps=10"
-
-
-class GuardedFarm(Farm):
-    """Workers that each come as their role's user."""
-
-    def __init__(self, server, folder):
-        super().__init__(server.root_url, folder)
-        self._server = server
-
-    def _worker(self, role, settings):
-        access = {
-            "redis__url": self._server.url,
-            "redis__username": role,
-            "redis__password_file": str(self._server.secret(role)),
-        }
-        return super()._worker(role, {**access, **settings})
 
 
 @pytest.fixture(params=SERVERS)
