@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import TYPE_CHECKING, Any, Self
 
 import redis
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from click.testing import Result
 
     from streamer.runtime.supervisor import Worker
+
+ALL = os.environ.get("TEST_REDIS") == "all"
+"""Set by `make test-redis`: everything on both kinds of servers."""
 
 ROOT = "root"
 """A user of tests, who may do everything."""

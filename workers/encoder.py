@@ -93,7 +93,7 @@ class EncoderService:
         self._assigned_at = -ASSIGN_SECONDS
         self._backlog = FrameBacklog(keys=self._keys, clock=self._clock)
         self._measuring = Measuring(
-            lambda: connect(settings.redis.url),
+            lambda: connect(settings.redis.url, access=RedisAccess.of(settings.redis)),
             self._measure,
             unknown=FramesWaiting(nan, nan),
             observer=observer,

@@ -64,7 +64,7 @@ class TemporalService:
         self._assigned_at = -ASSIGN_SECONDS
         backlog = InputBacklog(keys=self._keys, clock=SystemClock())
         self._measuring = Measuring(
-            lambda: connect(settings.redis.url),
+            lambda: connect(settings.redis.url, access=RedisAccess.of(settings.redis)),
             lambda client: [backlog.measure(client, self._streams)],
             unknown=InputLag(nan, nan, nan),
             observer=observer,

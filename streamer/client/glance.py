@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from streamer.client.continuity import Continuity
 from streamer.client.follower import Follower
+from streamer.client.http import problem_of
 from streamer.client.live import Live, LiveViews
 from streamer.client.log import EventLog, LoggedEvent
 from streamer.client.timeline import Timeline
@@ -125,12 +126,13 @@ class GatewayGlance:
         try:
             self._connection.request("GET", "/v1/streams", headers=self._headers)
             response = self._connection.getresponse()
+            refusal = "" if response.status == 200 else problem_of(response)
             body = response.read()
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
             raise TransportError(f"{self._name}: {error or type(error).__name__}") from error
         if response.status != 200:
-            why = f"{self._name}: {response.status} {response.reason}"
+            why = f"{self._name}: {response.status} {refusal}"
             if response.status in (401, 403):
                 raise ConfigError(f"{why}; give --token one with the scope events:read")
             raise TransportError(why)

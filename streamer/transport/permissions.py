@@ -188,10 +188,14 @@ DIRECT: Mapping[Role, frozenset[Permission]] = {
         "hgetall finished, hset finished, get watched, set preview, "
         "del snapshots, del preview, del watched"
     ),
-    Role.ENCODER: _uses(f"{_CHECKS}, hgetall streams, xread frames, xtrim frames, type frames"),
+    Role.ENCODER: _uses(
+        f"{_CHECKS}, hgetall streams, xread frames, xtrim frames, type frames, xlen frames, "
+        "xrange frames"
+    ),
     Role.TEMPORAL: _uses(
         f"{_CHECKS}, hgetall streams, get wanted_model, hget models, hset models, "
-        "xread features, type features, hmget state, hget state"
+        "xread features, type features, hmget state, hget state, "
+        "hget source, xrange features, xrevrange features"
     ),
     Role.GATEWAY: _uses(
         f"{_CHECKS}, {_FOLLOWS}, hgetall tokens, hgetall streams, hget streams, hgetall finished, "

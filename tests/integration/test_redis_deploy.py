@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import urllib.request
 from pathlib import Path
 
@@ -15,9 +16,9 @@ from typer.testing import CliRunner
 from streamer.cli.app import app
 from streamer.transport.acl import acl_template
 from streamer.transport.permissions import Role, permissions_table
-from tests.guarded import GuardedServer, password_of
+from tests.guarded import ALL, GuardedServer, password_of
 from tests.loopback import free_port, wait_for
-from tests.servers import SERVERS
+from tests.servers import SERVERS, binary_of
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "redis"
 DOCS = Path(__file__).parents[2] / "docs"
@@ -67,6 +68,43 @@ def test_the_page_has_the_table():
     page = (DOCS / "redis.md").read_text()
     assert permissions_table() in page, "paste what `streamer redis permissions` prints"
     assert CliRunner().invoke(app, ["redis", "permissions"]).stdout == permissions_table()
+
+
+@pytest.mark.skipif(not ALL, reason="make test-redis: it takes half a minute")
+def test_every_command_of_the_page_does_what_it_says(runs_apart):
+    page = (DOCS / "redis.md").read_text()
+    blocks = re.findall(r"^(<!-- parsed: [^\n]+ -->\n)?```sh\n(.*?)^```$", page, re.M | re.S)
+    typed = [script for parsed, script in blocks if not parsed]
+    assert len(typed) >= 10
+    binary_of("redis")
+    program = runs_apart / "bin" / "streamer"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m streamer.cli.main "$@"\n')
+    program.chmod(0o755)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("STREAMER_")}
+    said = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", "\n".join(typed)],
+        cwd=runs_apart,
+        env={
+            **kept,
+            "PATH": f"{program.parent}:{kept['PATH']}",
+            "PYTHONPATH": str(DOCS.parent),
+            "XDG_RUNTIME_DIR": str(runs_apart),
+        },
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert said.returncode == 0, said.stderr
+    for expected in (
+        "functions are loaded, partitions: 1",
+        "the user may do all that temporal does",
+        "door is added",
+        "the server has read its users again",
+    ):
+        assert expected in said.stdout
+    assert (runs_apart / "secrets" / "redis-encoder").read_text().count("\n") == 1
 
 
 @pytest.mark.parametrize("kind", SERVERS)

@@ -20,7 +20,7 @@ from streamer.transport.redis import RedisStreamLog
 from streamer.transport.registry import StreamRegistry
 from tests.certificates import Authority
 from tests.cluster import ClusterNode, EmbeddedCluster
-from tests.guarded import password_of
+from tests.guarded import ALL, password_of
 from tests.loopback import bus_port, free_port
 from tests.sentinel import PASSWORD, SERVICE, EmbeddedSentinel
 from tests.servers import binary_of
@@ -167,6 +167,7 @@ def test_a_cluster_s_refusals_are_as_clear(secure, access_of, tmp_path):
         connect(secure.url, access=good)
 
 
+@pytest.mark.skipif(not ALL, reason="make test-redis: it waits for sentinels")
 def test_a_user_comes_to_the_primary_that_sentinels_name(tmp_path):
     secret = tmp_path / "secret"
     secret.write_text(password_of(Role.ADMIN))

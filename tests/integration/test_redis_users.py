@@ -14,14 +14,14 @@ from streamer.client import subscribe
 from streamer.core.event import EventType
 from streamer.transport.permissions import Role
 from tests.gateways import bearer
-from tests.guarded import GuardedFarm, GuardedServer
+from tests.guarded import ALL, GuardedFarm, GuardedServer
 from tests.servers import SERVERS
 from tests.workers import get
 
 CAMERA = "synthetic:workcell?fps=10"
 
 
-@pytest.fixture(params=SERVERS)
+@pytest.fixture(params=SERVERS if ALL else ["valkey"])
 def server(request, tmp_path):
     with GuardedServer(request.param, tmp_path) as running:
         yield running
