@@ -88,7 +88,7 @@ class ComposeStack:
     def close(self) -> None:
         """Remove the containers, the volumes and the secrets. Idempotent."""
         if self.directory.exists():
-            self.compose("down", "--volumes", "--timeout", "10")
+            self.compose("down", "--volumes", "--remove-orphans", "--timeout", "10")
         self._folder.cleanup()
 
     def compose(self, *arguments: str) -> str:
