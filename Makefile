@@ -97,7 +97,7 @@ $(VENV)/.serve: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 # What `test` needs: training and torch too (about 5 GB).
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) -e '.[cpu,train,export,dev]'
+	$(PIP) -e '.[cpu,train,export,otel,dev]'
 	@touch $@ $(VENV)/.serve
 
 $(VENV)/bin/python:
