@@ -30,7 +30,7 @@ LANGUAGES = ("sh", "console", "python", "js")
 """What is run."""
 
 _FENCE = re.compile(
-    r"(?:^(?P<indent> *)<!-- (?P<treatment>\w+): (?P<note>.*?) -->\n)?"
+    r"(?:^(?P<indent> *)<!-- (?P<treatment>\w+): (?P<note>[^\n]*?) -->\n)?"
     r"^(?P<margin> *)```(?P<language>\w+)\n(?P<code>.*?)^(?P=margin)```$"
     r"|^<!-- (?P<stop>ctrl-c) -->$",
     re.MULTILINE | re.DOTALL,
