@@ -21,9 +21,9 @@ PAGE = "cli.md"
 _INTRODUCTION = """\
 # Command line
 
-`streamer COMMAND --help` says the same. Exit codes: 0 done, 1 failed, 2 asked wrongly (an unknown option, a wrong
-setting), 130 interrupted. Errors go to stderr as one line that begins with `streamer:`; what they mean is in
-[troubleshooting](troubleshooting.md).
+`streamer COMMAND --help` says the same. Exit codes: 0 done, 1 failed, 2 asked wrongly (an unknown
+option, a wrong setting), 130 interrupted. Errors go to stderr as one line that begins with
+`streamer:`; what they mean is in [troubleshooting](troubleshooting.md).
 """
 
 
@@ -59,13 +59,14 @@ def _section(path: tuple[str, ...], command: Any) -> str:
     options = [p for p in command.params if p.param_type_name == "option" and not p.hidden]
     usage = " ".join([*path, "[OPTIONS]" if options else "", *(_metavar(p) for p in arguments)])
     parts = [f"## {' '.join(path)}", f"```text\n{' '.join(usage.split())}\n```"]
-    parts += [prose(" ".join(p.split())) for p in inspect.cleandoc(command.help or "").split("\n\n")]
+    paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
+    parts += [prose(" ".join(paragraph.split())) for paragraph in paragraphs]
     if arguments:
         rows = [(code(_metavar(p)), prose(p.help or "") + _choices(p)) for p in arguments]
         parts.append(table(("argument", "meaning"), rows))
     if options:
-        rows = [(code(_names(p)), _value(p), _default(p), prose(p.help or "")) for p in options]
-        parts.append(table(("option", "takes", "default", "meaning"), rows))
+        lines = [(code(_names(p)), _value(p), _default(p), prose(p.help or "")) for p in options]
+        parts.append(table(("option", "takes", "default", "meaning"), lines))
     return "\n\n".join(part for part in parts if part)
 
 

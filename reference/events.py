@@ -27,16 +27,20 @@ EXAMPLES = Path(__file__).with_name("events.json")
 _INTRODUCTION = """\
 # Events
 
-Every event is a [CloudEvents 1.0](https://cloudevents.io) object in JSON, the same over HTTP, WebSocket and Redis. How to get
-them: [subscribe](subscribe.md). The JSON Schemas are at `/schemas/` of every gateway, the channels at `/asyncapi.json`.
+Every event is a [CloudEvents 1.0](https://cloudevents.io) object in JSON, the same over HTTP,
+WebSocket and Redis. How to get them: [subscribe](subscribe.md). The JSON Schemas are at
+`/schemas/` of every gateway, the channels at `/asyncapi.json`.
 
-Units stand in the names: `_seconds` are seconds, `_ns` are nanoseconds since 1970 in UTC, as text, because JSON numbers lose
-their last digits. `confidence` goes from 0 to 1. `seq` counts analysed frames within an `epoch`, an opening of the source.
+Units stand in the names: `_seconds` are seconds, `_ns` are nanoseconds since 1970 in UTC, as
+text, because JSON numbers lose their last digits. `confidence` goes from 0 to 1. `seq` counts
+analysed frames within an `epoch`, an opening of the source.
 
-A segment (an action, a phase, an anomaly) is said *provisional* at once. The same segment is then said again, with a higher
-`revision`: *confirmed*, or *retracted*. Every start gets its end. Drop what you have seen by stream and `sequence`.
+A segment (an action, a phase, an anomaly) is said *provisional* at once. The same segment is then
+said again, with a higher `revision`: *confirmed*, or *retracted*. Every start gets its end. Drop
+what you have seen by stream and `sequence`.
 
-The examples come from one run, in which a camera was paused, frames were dropped and another model took over.
+The examples come from one run, in which a camera was paused, frames were dropped and another
+model took over.
 """
 
 _UNITS = {"_seconds": "s", "_ns": "ns since 1970, UTC", "_seq": "frame", "_frames": "frames"}

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_CODE = re.compile(r"(?<![\w`.#/])((?:--[a-z][a-z-]*|[a-z]+(?:_[a-z0-9]+)+)(?:\.[a-z_]+)*)(?![\w`/])")
+_CODE = re.compile(
+    r"(?<![\w`.#/])"
+    r"((?:--[a-z][a-z-]*|[a-z]+(?:_[a-z0-9]+)+)(?:\.[a-z_]+)*)"
+    r"(?![\w`/])"
+)
 """Options and names with an underscore, which read as code."""
 
 

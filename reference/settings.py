@@ -18,11 +18,13 @@ _INTRODUCTION = """\
 
 Read in this order, and the last one wins:
 
-1. the file `streamer.toml` of the working directory, or the one that `--config FILE` names (TOML or JSON);
+1. the file `streamer.toml` of the working directory, or the one that `--config FILE` names (TOML
+   or JSON);
 2. variables of the environment, as below;
 3. the command line: `--set KEY=VALUE` of `streamer worker`, and the options of `streamer run`.
 
-An unknown key or variable is an error that names the nearest known one. See what is in force, and check a file:
+An unknown key or variable is an error that names the nearest known one. See what is in force, and
+check a file:
 
 ```sh
 streamer config show
@@ -30,8 +32,9 @@ printf 'bundle = "workcell"\\n[gateway]\\nport = 8080\\n' > site.toml
 streamer config validate site.toml
 ```
 
-`streamer config schema` prints the same as a JSON Schema. Lists are written `a,b` on a command line, and as JSON in a variable.
-`streamer run` chooses `redis.url`, the metrics ports and `drain_seconds` of its workers itself.
+`streamer config schema` prints the same as a JSON Schema. Lists are written `a,b` on a command
+line, and as JSON in a variable. `streamer run` chooses `redis.url`, the metrics ports and
+`drain_seconds` of its workers itself.
 """
 
 
@@ -58,8 +61,8 @@ def _table(section: str, fields: Mapping[str, Any]) -> str:
         variable = f"STREAMER_{key.replace('.', '__')}".upper()
         default = json.dumps(field.get("default"), ensure_ascii=False)
         default = "not set" if default == "null" else code(default)
-        rows.append((code(key), code(variable), default, _range(field), _meaning(field)))
-    return table(("key", "variable", "default", "may be", "meaning"), rows)
+        rows.append((f"{code(key)}<br>{code(variable)}", default, _range(field), _meaning(field)))
+    return table(("key and variable", "default", "may be", "meaning"), rows)
 
 
 def _meaning(field: Mapping[str, Any]) -> str:
@@ -79,8 +82,16 @@ def _kind(kind: Mapping[str, Any]) -> str:
         return f"list of: {_kind(kind['items'])}"
     if kind.get("type") == "object":
         return "a table"
-    names = {"integer": "whole number", "number": "number", "boolean": "`true`, `false`"}
-    words = [names.get(kind.get("type", ""), "text")]
-    bounds = (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"), ("exclusiveMaximum", "<"))
-    words += [f"{sign} {kind[key]:g}" for key, sign in bounds if key in kind]
-    return " ".join(words)
+    names = {"integer": "integer", "number": "number", "boolean": "`true`, `false`"}
+    return f"{names.get(kind.get('type', ''), 'text')}{_bounds(kind)}"
+
+
+def _bounds(kind: Mapping[str, Any]) -> str:
+    """` 1 to 10`, ` > 0`; without blanks that a line could break at."""
+    low = next((f"{kind[key]:g}" for key in ("minimum", "exclusiveMinimum") if key in kind), "")
+    above = f">\u00a0{low}" if "exclusiveMinimum" in kind else low
+    if "maximum" in kind:
+        return f", {above}\u00a0to\u00a0{kind['maximum']:g}"
+    if not low:
+        return ""
+    return f"\u00a0{above}" if "exclusiveMinimum" in kind else f"\u00a0≥\u00a0{low}"

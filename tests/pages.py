@@ -1,23 +1,24 @@
 """The documentation's pages as tests read them: their blocks, and what is done with each.
 
-A block of `sh`, `console`, `python` or `js` is run. A comment on the line before its fence says what
-else is done with it:
+A block of `sh`, `console`, `python` or `js` is run. A comment on the line before its fence says
+what else is done with it:
 
     <!-- background: TEXT -->   it keeps running; the test goes on when it has said TEXT
     <!-- until: TEXT -->        it is interrupted, as by Ctrl-C, when it has said TEXT
     <!-- browser: TEXT -->      it runs in a page of the gateway, until the console has TEXT
     <!-- fails: TEXT -->        it ends with another exit code than 0, and says TEXT
-    <!-- parsed: WHY -->        it can't be run in CI; its commands, options and settings are checked
+    <!-- parsed: WHY -->        CI can't run it; its commands, options and settings are checked
     <!-- shown: WHY -->         it is no command
     <!-- ctrl-c -->             what is in the background is interrupted (on a line of its own)
 
-A page with `<!-- slow: WHY -->` in it is run by `make test-docs`. `python -m tests.pages` lists what is
-not run, and why.
+A page with `<!-- slow: WHY -->` in it is run by `make test-docs`. `python -m tests.pages` lists
+what is not run, and why.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 import textwrap
 from dataclasses import dataclass
 from enum import StrEnum
@@ -119,10 +120,10 @@ def main() -> None:
     for page in pages():
         why = why_slow(page)
         if why is not None:
-            print(f"{page.relative_to(ROOT)}: only by `make test-docs`: {why}")
+            sys.stdout.write(f"{page.relative_to(ROOT)}: only by `make test-docs`: {why}\n")
         for block in blocks(page):
             if block.treatment in (Treatment.PARSED, Treatment.SHOWN):
-                print(f"{block}: {block.treatment}: {block.note}")
+                sys.stdout.write(f"{block}: {block.treatment}: {block.note}\n")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _ENDS = {"|", "||", "&&", ";", "&", ">", ">>", "<", "2>", "2>&1", ")"}
 _ASSIGNMENT = re.compile(r"STREAMER_\w+(?==)")
+_USAGE_ERROR: Any = typer.BadParameter.__base__
+"""What every wrong command line raises; typer gives it no public name."""
 _OPTION = re.compile(r"--[a-z][a-z-]*")
 
 
@@ -48,7 +50,7 @@ def faults(words: list[str]) -> list[str]:
     if command.name != "worker" and not found and not {"--help", "-h", "--version"} & {*rest}:
         try:
             command.make_context("streamer", list(rest), resilient_parsing=False)
-        except Exception as error:  # noqa: BLE001  # click's errors have no public base here
+        except _USAGE_ERROR as error:
             found.append(f"{' '.join(words)}: {getattr(error, 'message', error)}")
     return found
 
@@ -79,7 +81,7 @@ def _resolve(words: list[str]) -> tuple[Any, list[str]]:
     command: Any = typer.main.get_command(app)
     rest = list(words)
     while getattr(command, "commands", None) is not None:
-        if not rest or rest[0].startswith("-"):
+        if not rest or rest[0].startswith("-") or rest[0].isupper():
             return command, rest
         name = rest.pop(0)
         if name not in command.commands:

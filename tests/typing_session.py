@@ -125,7 +125,8 @@ class Session:
         if block.language == "python":
             words = f"python - <<'END_OF_BLOCK'\n{script}END_OF_BLOCK"
         elif block.language == "js":
-            words = f"node --input-type=module --eval \"$(cat <<'END_OF_BLOCK'\n{script}END_OF_BLOCK\n)\""
+            code = f"$(cat <<'END_OF_BLOCK'\n{script}END_OF_BLOCK\n)"
+            words = f'node --input-type=module --eval "{code}"'
         else:
             words = script
         before = f'set -a; . {self._variables}; cd "$(cat {self.home}/.folder)"; set -e'
@@ -177,7 +178,8 @@ class Session:
     def _browse(self, block: Block) -> str:
         from playwright.sync_api import sync_playwright
 
-        variables = dict(re.findall(r'^declare -x (\w+)="(.*)"$', self._variables.read_text(), re.M))
+        written = self._variables.read_text()
+        variables = dict(re.findall(r'^declare -x (\w+)="(.*)"$', written, re.MULTILINE))
         said: list[str] = []
         with sync_playwright() as playwright:
             path = _need("chromium", "chromium", block)
