@@ -7,13 +7,18 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from prometheus_client import disable_created_metrics
+
 from streamer.cli.settings import load_settings
 from streamer.core.errors import ConfigError, StreamerError
 from streamer.runtime.worker import serve
 from streamer.sources.credentials import redact
+from streamer.telemetry.families import Role
 from streamer.telemetry.logs import LogObserver, configure_logs
 from streamer.telemetry.observer import Observers
 from streamer.telemetry.prometheus import PrometheusObserver
+from streamer.telemetry.spans import TracingObserver
+from streamer.telemetry.tracing import open_tracing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -65,8 +70,14 @@ def main(
     try:
         settings, lifeline_fd = parse_arguments(role, arguments)
         configure_logs(role=role, level=settings.log.level, json=settings.log.json_lines)
-        metrics = PrometheusObserver()
-        service = build(settings, Observers((metrics, LogObserver())), metrics.registry)
+        # Each would be a series more, of every counter and histogram.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        metrics = PrometheusObserver(
+            Role(role), settings.metrics, latency_budget_seconds=settings.latency_budget_seconds
+        )
+        spans = open_tracing(settings.tracing, role=role)
+        tracing = () if spans is None else (TracingObserver(spans),)
+        service = build(settings, Observers((metrics, LogObserver(), *tracing)), metrics.registry)
     except ConfigError as error:
         print(f"streamer worker {role}: {error}", file=sys.stderr)  # noqa: T201  # usage error
         return 2
@@ -81,4 +92,5 @@ def main(
         metrics_port=settings.metrics.port,
         lifeline_fd=lifeline_fd,
         drain_seconds=settings.drain_seconds,
+        spans=spans,
     )

@@ -9,6 +9,7 @@ import structlog
 
 from streamer.core.errors import ConfigError, SourceError, TransportError
 from streamer.core.feature import StreamStatus
+from streamer.runtime.portrait import Portrait
 from streamer.sources.backoff import Backoff
 from streamer.telemetry.observer import DropReason, FramesDropped, StatusChanged
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from streamer.sources.source import Source
     from streamer.stages.ingest import IngestStage
     from streamer.telemetry.observer import Observer
+    from streamer.telemetry.tracing import HeadSampler
     from streamer.transport.transport import FrameSender, StreamLog
 
 _OVER = (StreamStatus.ENDED, StreamStatus.FAILED)
@@ -42,7 +44,9 @@ class Camera:
         clock: Time.
         observer: Is told of changes and drops.
         session: This ingest session.
+        kind: Of its source; see `kind_of`.
         pictures: Is shown every analysed frame, for people; None if nobody is to see any.
+        sampler: Chooses frames to trace; None: none is.
     """
 
     def __init__(
@@ -56,7 +60,9 @@ class Camera:
         clock: Clock,
         observer: Observer,
         session: str,
+        kind: str = "",
         pictures: RecentPictures | None = None,
+        sampler: HeadSampler | None = None,
     ) -> None:
         self._open_source = open_source
         self._stage = stage
@@ -68,6 +74,8 @@ class Camera:
         self._observer = observer
         self._session = session
         self._pictures = pictures
+        self._sampler = sampler
+        self._portrait = Portrait(stage.stream_id, kind=kind, observer=observer)
         self._status: StreamStatus | None = None
         self._reason = ""
         self._backoff = Backoff()
@@ -256,12 +264,17 @@ class Camera:
                 if not self._stage.takes(decoded):
                     continue
                 image = decoded.to_image(self._preprocess)
-                frame = self._stage.frame(decoded, image, ready=self._clock.mark())
+                ready = self._clock.mark()
+                frame = self._stage.frame(decoded, image, ready=ready)
+                if self._sampler is not None:
+                    frame = self._sampler.mark(frame)
                 if not self._sender.send(frame, wait=not source.live):
                     self._observer.observe(
                         FramesDropped(self._stage.stream_id, DropReason.SEND_FULL, 1)
                     )
-                if self._pictures is not None:  # after the frame is on its way
+                # After the frame is on its way.
+                self._portrait.look(decoded, now=ready)
+                if self._pictures is not None:
                     self._pictures.take(frame, decoded)
         finally:
             self._source = None

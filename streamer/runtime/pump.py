@@ -13,6 +13,7 @@ from streamer.core.state import Commit
 from streamer.runtime.anchors import Anchors
 from streamer.runtime.resume import Resumer
 from streamer.runtime.suspects import Suspects
+from streamer.runtime.traced import TracedFrames
 from streamer.state.store import CommitAnswer
 from streamer.telemetry.observer import (
     ActiveStreams,
@@ -22,7 +23,9 @@ from streamer.telemetry.observer import (
     EventCommitted,
     InputRefused,
     StateReset,
+    StreamReleased,
     StreamsAwaitingModel,
+    StreamTakenUp,
 )
 
 if TYPE_CHECKING:
@@ -36,7 +39,7 @@ if TYPE_CHECKING:
     from streamer.stages.advanced import Advanced
     from streamer.stages.temporal import TemporalStage
     from streamer.state.store import CheckpointStore, Stored
-    from streamer.telemetry.observer import Observer
+    from streamer.telemetry.observer import Observer, TracedFrame
     from streamer.transport.model_registry import ModelRegistry
     from streamer.transport.transport import InputReader, LogEntry, Unreadable
 
@@ -98,6 +101,7 @@ class Pump:
         )
         self._idle: set[str] = set()
         self._anchors = Anchors(replay_seconds=options.replay_seconds)
+        self._traced = TracedFrames()
         self._awaiting: frozenset[str] = frozenset()
         self._last_commit_seconds = 0.0
         self.fenced = False
@@ -138,7 +142,8 @@ class Pump:
     def drop(self, stream_ids: Collection[str]) -> None:
         """Hold these no longer."""
         for stream_id in list(stream_ids):
-            self._checkpoints.pop(stream_id, None)
+            if self._checkpoints.pop(stream_id, None) is not None:
+                self._observer.observe(StreamReleased(stream_id))
             self._suspects.drop(stream_id)
             self._anchors.drop(stream_id)
         if stream_ids:
@@ -231,6 +236,9 @@ class Pump:
         stream_id = checkpoint.state.stream_id
         self._checkpoints[stream_id] = checkpoint
         self._suspects.load(checkpoint, attempts)
+        phase, names = checkpoint.state.decoder.phase, self._stage.bundle.config.phases
+        label = None if phase is None else names[phase.label]
+        self._observer.observe(StreamTakenUp(stream_id, label))
 
     def _refuse(self, stream_id: str, reason: str, detail: str) -> None:
         self.drop([stream_id])
@@ -239,6 +247,7 @@ class Pump:
 
     def _advance(self, read: Mapping[str, Rows]) -> None:
         taken = self._clock.mark()
+        traced = self._traced.among(read, taken=taken)
         work = [(self._checkpoints[stream_id], rows) for stream_id, rows in read.items()]
         advanced = self._stage.advance(work, taken=taken)
         stepped = self._clock.mark()
@@ -263,9 +272,12 @@ class Pump:
             raise
         committed = self._clock.mark()
         self._last_commit_seconds = committed.seconds_since(stepped, otherwise=committed)
-        for commit, answer in zip(commits, answers, strict=True):
-            self._take_answer(commit, answer)
-        self._report(advanced, temporal_seconds)
+        committed_ids = [
+            commit.checkpoint.state.stream_id
+            for commit, answer in zip(commits, answers, strict=True)
+            if self._take_answer(commit, answer)
+        ]
+        self._report(advanced, temporal_seconds, traced, committed=committed_ids)
 
     def _emitted(
         self, one: Advanced, temporal_seconds: float, *, stepped_ns: int
@@ -283,13 +295,15 @@ class Pump:
             for event in one.events
         )
 
-    def _take_answer(self, commit: Commit, answer: CommitAnswer) -> None:
+    def _take_answer(self, commit: Commit, answer: CommitAnswer) -> bool:
+        """Act on an answer to a step. Whether it is in the store now."""
         stream_id = commit.checkpoint.state.stream_id
         if not self._accepted(stream_id, answer):
-            return
+            return False
         self._checkpoints[stream_id] = commit.checkpoint
         if answer is CommitAnswer.OK:
             self._tell(stream_id, commit, commit.events)
+        return True
 
     def _accepted(self, stream_id: str, answer: CommitAnswer) -> bool:
         """Act on an answer. Whether the step is in the store now."""
@@ -305,22 +319,33 @@ class Pump:
 
     def _tell(self, stream_id: str, commit: Commit, events: tuple[Event, ...]) -> None:
         for event in events:
-            self._observer.observe(EventCommitted(event))
+            trace = self._traced.of(event)
+            ids = () if trace is None else (trace.trace_id, trace.span_id)
+            self._observer.observe(EventCommitted(event, *ids))
         for letter in commit.dead_letters:
             detail = f"entry {letter.position}: {letter.detail}"
             self._observer.observe(DeadLettered(stream_id, letter.reason, detail))
 
-    def _report(self, advanced: list[Advanced], temporal_seconds: float) -> None:
+    def _report(
+        self,
+        advanced: list[Advanced],
+        temporal_seconds: float,
+        traced: Sequence[TracedFrame],
+        *,
+        committed: Sequence[str],
+    ) -> None:
         ledgers = [ledger for one in advanced for ledger in one.frames]
         rest = temporal_seconds + self._last_commit_seconds
         self._observer.observe(
             BatchAdvanced(
+                committed=committed,
                 steps=max((len(one.frames) for one in advanced), default=0),
                 frames=len(ledgers),
                 feature_wait_seconds=[ledger.feature_wait_seconds for ledger in ledgers],
                 frame_age_seconds=[ledger.pipeline_seconds + rest for ledger in ledgers],
                 temporal_seconds=temporal_seconds,
                 commit_seconds=self._last_commit_seconds,
+                traced=traced,
             )
         )
 

@@ -10,11 +10,22 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
+from streamer.telemetry.measured import (
+    ClockOffset,
+    EncoderServed,
+    FramesWaiting,
+    GpuMemory,
+    InputLag,
+    StreamDescribed,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from streamer.core.event import Event
     from streamer.core.feature import StatusNote
+    from streamer.core.frame import FrameStamp
+    from streamer.core.trace import TraceContext
 
 
 class DropReason(StrEnum):
@@ -34,12 +45,38 @@ class DropReason(StrEnum):
     """The ingest worker could not hand it on in time."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TracedFrame:
+    """A frame that was sampled for tracing.
+
+    Attributes:
+        stream_id: The camera.
+        epoch: The opening of its source.
+        seq: Its number.
+        trace: Its trace.
+        waited_seconds: What it waited for, before what the record is about began.
+    """
+
+    stream_id: str
+    epoch: int
+    seq: int
+    trace: TraceContext
+    waited_seconds: float
+
+
 @dataclass(frozen=True, slots=True)
 class FramesSent:
-    """The ingest worker handed frames on, or would have, had newer ones not overtaken them."""
+    """The ingest worker handed frames on, or would have, had newer ones not overtaken them.
+
+    Attributes:
+        frames_by_stream: How many.
+        decode_seconds: One per frame that was not overtaken.
+        traced: Those sampled for tracing that are on their way.
+    """
 
     frames_by_stream: Mapping[str, int]
     decode_seconds: Sequence[float]
+    traced: Sequence[FrameStamp] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +100,19 @@ class FramesRefused:
 
 @dataclass(frozen=True, slots=True)
 class FramesDropped:
-    """Analysed frames were lost on purpose, and counted by the process that knows."""
+    """Analysed frames were lost on purpose, and counted by the process that knows.
+
+    Attributes:
+        stream_id: The camera.
+        reason: Why.
+        count: How many.
+        trace: Of the frame, if it is one that was sampled for tracing.
+    """
 
     stream_id: str
     reason: DropReason
     count: int
+    trace: TraceContext | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +130,13 @@ class BatchEncoded:
         frame_wait_seconds: One per frame.
         encode_seconds: Of the whole batch.
         publish_seconds: Of the call that published its features.
+        traced: Its frames that were sampled for tracing.
     """
 
     frame_wait_seconds: Sequence[float]
     encode_seconds: float
     publish_seconds: float
+    traced: Sequence[TracedFrame] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,20 +176,24 @@ class BatchAdvanced:
     """The temporal worker folded a batch of input into the states.
 
     Attributes:
+        committed: The streams whose steps are in the store now.
         steps: Model calls.
         frames: Frames folded in, over all streams.
         feature_wait_seconds: One per frame.
         frame_age_seconds: One per frame: receipt of its packet → commit.
         temporal_seconds: Of the whole batch.
         commit_seconds: Of the call that committed it.
+        traced: Its frames that were sampled for tracing.
     """
 
+    committed: Sequence[str]
     steps: int
     frames: int
     feature_wait_seconds: Sequence[float]
     frame_age_seconds: Sequence[float]
     temporal_seconds: float
     commit_seconds: float
+    traced: Sequence[TracedFrame] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,9 +294,17 @@ class LeasesChanged:
 
 @dataclass(frozen=True, slots=True)
 class EventCommitted:
-    """An event is in the log."""
+    """An event is in the log.
+
+    Attributes:
+        event: As it stands there.
+        trace_id: Of the frame that decided it, if that was sampled for tracing.
+        span_id: The span in that trace that others are children of.
+    """
 
     event: Event
+    trace_id: str | None = None
+    span_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +320,26 @@ class InputRefused:
     stream_id: str
     reason: str
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class StreamTakenUp:
+    """A stream is this worker's from now on.
+
+    Attributes:
+        stream_id: The camera.
+        phase: The confirmed phase it is in, where that is known.
+    """
+
+    stream_id: str
+    phase: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamReleased:
+    """A stream is no longer this worker's: it was removed, or another has it."""
+
+    stream_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +371,14 @@ Record = (
     | EventCommitted
     | InputRefused
     | SnapshotTaken
+    | StreamTakenUp
+    | StreamReleased
+    | StreamDescribed
+    | ClockOffset
+    | EncoderServed
+    | GpuMemory
+    | FramesWaiting
+    | InputLag
     | ActiveStreams
 )
 

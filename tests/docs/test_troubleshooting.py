@@ -57,7 +57,9 @@ def log_lines():
     for name, call in calls():
         function = call.func
         named = isinstance(function, ast.Attribute) and function.attr in LEVELS
-        logs = named and "log" in ast.unparse(function.value)
+        logs = named and re.search(
+            r"\blog\b|_log\b|get_logger|_logger", ast.unparse(function.value)
+        )
         warns = isinstance(function, ast.Name) and function.id == "warn"
         if (logs or (warns and name.startswith("streamer/runtime"))) and template(
             call.args[0]
