@@ -56,11 +56,11 @@ disconnects: $(VENV)/.dev ## Cut clients of the gateway off 10,000 times: does e
 	$(BIN)/python -m tests.disconnects $(DISCONNECTS)
 
 .PHONY: docs
-docs: $(VENV)/.dev ## Build the documentation site into build/site, strictly
+docs: $(VENV)/.docs ## Build the documentation site into build/site, strictly
 	$(BIN)/zensical build --strict --clean
 
 .PHONY: docs-serve
-docs-serve: $(VENV)/.dev ## Serve the site on 127.0.0.1:8000, built again at every change
+docs-serve: $(VENV)/.docs ## Serve the site on 127.0.0.1:8000, built again at every change
 	$(BIN)/zensical serve --dev-addr 127.0.0.1:8000
 
 .PHONY: generated
@@ -115,7 +115,12 @@ $(VENV)/.serve: pyproject.toml constraints.txt | $(VENV)/bin/python
 # What `test` needs: training and torch too (about 5 GB).
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) -e '.[cpu,train,export,otel,dev,docs]'
-	@touch $@ $(VENV)/.serve
+	@touch $@ $(VENV)/.serve $(VENV)/.docs
+
+# What `docs` needs: the site's generator, no torch.
+$(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) -e '.[docs]'
+	@touch $@
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -118,9 +118,8 @@ class Session:
         """The block as a program, which leaves its variables and its folder for the next one."""
         script = self._local(block.script)
         for program, package in _NEEDED.items():
-            if re.search(rf"(^|[\s(]){program} ", script) or (program == "node") == (
-                block.language == "js"
-            ):
+            runs_node = program == "node" and block.language == "js"
+            if runs_node or re.search(rf"(^|[\s(]){program} ", script):
                 _need(program, package, block)
         if block.language == "python":
             words = f"python - <<'END_OF_BLOCK'\n{script}END_OF_BLOCK"

@@ -151,6 +151,21 @@ def test_a_browser_reads_and_searches_it(address):
     assert not errors
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_can_be_read_by_everybody(address, scheme):
+    from axe_playwright_python.sync_playwright import Axe
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
+        page = browser.new_context(color_scheme=scheme).new_page()
+        page.goto(f"{address}start.html")
+        violations = Axe().run(page).response["violations"]
+        browser.close()
+    # The moderate ones are of the theme: its landmarks share names.
+    assert not [v["id"] for v in violations if v["impact"] in ("serious", "critical")]
+
+
 def test_the_readme_links_to_what_is_there():
     text = (ROOT / "README.md").read_text()
     links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)|(?:src|srcset)=\"([^\"]+)\"", text)
