@@ -12,7 +12,7 @@ from typing import Protocol, cast
 
 DOCS = Path(__file__).parents[1] / "docs"
 
-MODULES = ("cli", "events", "settings")
+MODULES = ("cli", "events", "metrics", "settings")
 """The modules here that write a page. A new one is listed here."""
 
 NOTICE = "<!-- Written by `make generated`. Change what it is written from. -->"
