@@ -47,7 +47,8 @@ def faults(words: list[str]) -> list[str]:
     if isinstance(command, str):
         return [command]
     found = _unknown_options(command, rest)
-    if command.name != "worker" and not found and not {"--help", "-h", "--version"} & {*rest}:
+    open_ended = command.name == "worker" or any("$" in word for word in rest)
+    if not open_ended and not found and not {"--help", "-h", "--version"} & {*rest}:
         try:
             command.make_context("streamer", list(rest), resilient_parsing=False)
         except _USAGE_ERROR as error:
