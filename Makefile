@@ -13,7 +13,7 @@ TEST_PACKAGES := chromium curl openssl redis-server prometheus-redis-exporter gi
 
 .PHONY: help
 help: ## Show this
-	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(VENV)/.serve ## Watch synthetic cameras: everything missing is set up first
@@ -59,6 +59,23 @@ test-redis: $(VENV)/.dev test-packages ## Users, permissions and TLS on Redis an
 disconnects: $(VENV)/.dev ## Cut clients of the gateway off 10,000 times: does each have the whole log?
 	$(BIN)/python -m tests.disconnects $(DISCONNECTS)
 
+.PHONY: docs
+docs: $(VENV)/.docs ## Build the documentation site into build/site, strictly
+	$(BIN)/zensical build --strict --clean
+
+.PHONY: docs-serve
+docs-serve: $(VENV)/.docs ## Serve the site on 127.0.0.1:8000, built again at every change
+	$(BIN)/zensical serve --dev-addr 127.0.0.1:8000
+
+.PHONY: generated
+generated: $(VENV)/.dev ## Write the reference pages of docs/ again, from the code
+	$(BIN)/python -m reference
+
+.PHONY: test-docs
+test-docs: $(VENV)/.dev test-packages ## Type every page of docs/, the slow ones too, and list what can't be
+	$(BIN)/python -m tests.pages
+	TEST_DOCS=all $(BIN)/python -m pytest tests/docs
+
 .PHONY: bench
 bench: $(VENV)/.dev test-packages ## Measure the pipeline beside its bare parts, in one run
 	$(BIN)/python -m benchmarks.pipeline $(BENCH)
@@ -100,10 +117,6 @@ encoder: $(VENV)/.dev ## Export the default encoder again
 bundle: $(VENV)/.dev ## Train the default bundle again
 	$(BIN)/python -m streamer.training.default_bundle
 
-.PHONY: metrics-reference
-metrics-reference: $(VENV)/.dev ## Write docs/metrics.md again, from the code
-	$(BIN)/python -m streamer.telemetry.reference > docs/metrics.md
-
 .PHONY: constraints
 constraints: $(VENV)/.dev ## Pin the versions now installed
 	@{ sed -n '/^#/p' constraints.txt; $(BIN)/python -m pip freeze --exclude-editable \
@@ -121,8 +134,13 @@ $(VENV)/.serve: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 # What `test` needs: training and torch too (about 5 GB).
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) -e '.[cpu,train,export,otel,dev]'
-	@touch $@ $(VENV)/.serve
+	$(PIP) -e '.[cpu,train,export,otel,dev,docs]'
+	@touch $@ $(VENV)/.serve $(VENV)/.docs
+
+# What `docs` needs: the site's generator, no torch.
+$(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) -e '.[docs]'
+	@touch $@
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
