@@ -18,4 +18,4 @@ find "$packages" -depth -type d \( -name tests -o -name include \) -exec rm -rf 
 find "$packages" -type f \( -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.a' \) -delete
 rm -f $root/bin/*ctivate*
 # Which file was newer doesn't matter here, and the same sources make the same bytes.
-python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash "$packages" || true
+python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash "$packages"
