@@ -45,7 +45,11 @@ class Session:
 
     def __enter__(self) -> Session:
         # A short path: that of a socket has at most 107 bytes.
-        folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="page-", dir="/tmp"))
+        # A server that the page sends into the background may still be writing when it is told to end.
+        lasting = tempfile.TemporaryDirectory(
+            prefix="page-", dir="/tmp", ignore_cleanup_errors=True
+        )
+        folder = self._stack.enter_context(lasting)
         self.home = Path(folder)
         programs = self.home / ".programs"
         programs.mkdir()
