@@ -45,7 +45,7 @@ class Session:
 
     def __enter__(self) -> Session:
         # A short path: that of a socket has at most 107 bytes.
-        # A server that the page sends into the background may still be writing when it is told to end.
+        # A server that the page made a daemon may still be writing when it is told to end.
         lasting = tempfile.TemporaryDirectory(
             prefix="page-", dir="/tmp", ignore_cleanup_errors=True
         )
