@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 # Debian packages for tests: the RTSP server that plays the camera, Redis beside Valkey, clients.
-TEST_PACKAGES := chromium curl redis-server gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
+TEST_PACKAGES := chromium curl openssl redis-server prometheus-redis-exporter gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
 	gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav python3-gi
 
 .PHONY: help
@@ -50,6 +50,10 @@ format: $(VENV)/.dev ## Format the code
 .PHONY: faults
 faults: $(VENV)/.dev test-packages ## Faults of every kind on real processes: SEEDS='1 2 3'
 	$(BIN)/python -m tests.faults.campaign $(if $(SEEDS),--seeds $(SEEDS)) $(FAULTS)
+
+.PHONY: test-redis
+test-redis: $(VENV)/.dev test-packages ## Users, permissions and TLS on Redis and on Valkey, and the page about them
+	TEST_REDIS=all $(BIN)/python -m pytest --numprocesses $(JOBS) tests/integration/test_redis_*.py
 
 .PHONY: disconnects
 disconnects: $(VENV)/.dev ## Cut clients of the gateway off 10,000 times: does each have the whole log?
@@ -133,7 +137,8 @@ venv-package:
 .PHONY: test-packages
 test-packages:
 	@if /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0")' 2>/dev/null \
-		&& command -v redis-server >/dev/null && command -v redis-cli >/dev/null && command -v curl >/dev/null && command -v chromium >/dev/null; then :; \
+		&& command -v redis-server >/dev/null && command -v redis-cli >/dev/null && command -v openssl >/dev/null \
+		&& command -v prometheus-redis-exporter >/dev/null && command -v curl >/dev/null && command -v chromium >/dev/null; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
 			apt-get -qq install -y --no-install-recommends $(TEST_PACKAGES) >/dev/null; \
