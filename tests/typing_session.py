@@ -44,8 +44,7 @@ class Session:
         self._ports = {port: str(free_port()) for port in PORTS}
 
     def __enter__(self) -> Session:
-        # A short path: that of a socket has at most 107 bytes.
-        # A server that the page made a daemon may still be writing when it is told to end.
+        # A short path: that of a socket has at most 107 bytes. A daemon may still be writing to it.
         lasting = tempfile.TemporaryDirectory(
             prefix="page-", dir="/tmp", ignore_cleanup_errors=True
         )
@@ -80,6 +79,7 @@ class Session:
         try:
             self.stop()
         finally:
+            self._end_daemons()
             self._stack.close()
 
     def do(self, block: Block) -> None:
@@ -112,6 +112,14 @@ class Session:
                 f"{block}: ended with {process.returncode}:\n{output.read_text()}"
             )
         self._background.clear()
+
+    def _end_daemons(self) -> None:
+        """What the page has sent away: it is known by its home."""
+        ours = f"HOME={self.home}".encode()
+        for place in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # it has ended, or is another user's
+                if ours in (place / "environ").read_bytes().split(b"\0"):
+                    os.kill(int(place.name), signal.SIGKILL)
 
     def _local(self, text: str) -> str:
         for port, here in self._ports.items():
