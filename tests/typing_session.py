@@ -114,11 +114,10 @@ class Session:
         self._background.clear()
 
     def _end_daemons(self) -> None:
-        """What the page has sent away: it is known by its home."""
-        ours = f"HOME={self.home}".encode()
+        """What the page has sent away: it is known by the folder that it works in."""
         for place in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):  # it has ended, or is another user's
-                if ours in (place / "environ").read_bytes().split(b"\0"):
+                if (place / "cwd").readlink().is_relative_to(self.home):
                     os.kill(int(place.name), signal.SIGKILL)
 
     def _local(self, text: str) -> str:
