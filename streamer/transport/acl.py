@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-DEFAULT_OFF = "user default off nopass resetchannels -@all"
-"""Who has no user and password may do nothing."""
+DEFAULT_OFF = "user default off resetpass resetchannels -@all"
+"""Who has no user and password may do nothing.
+
+With `nopass` a server in protected mode lets nobody in from other hosts, users or not.
+"""
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 

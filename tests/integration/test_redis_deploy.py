@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -45,6 +46,28 @@ def test_the_configuration_starts_a_server_that_keeps_what_it_promises(kind, tmp
         assert found["auto-aof-rewrite-min-size"] == str(256 * 2**20)
         assert found["maxmemory-policy"] == "noeviction"
     assert given["aclfile"] == "/etc/valkey/users.acl"
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+def test_other_hosts_can_come_in_and_strangers_can_t(kind, tmp_path):
+    """Protected mode takes 127.0.0.1 alone for this host, and 127.0.0.2 for another."""
+    given = directives((DEPLOY / "valkey.conf").read_text())
+    options = {"protected-mode": given["protected-mode"], "bind": "127.0.0.1 127.0.0.2"}
+    assert options["protected-mode"] == "yes"
+    with GuardedServer(kind, tmp_path, options=options) as server:
+        user = f'AUTH monitor "{password_of(Role.MONITOR)}"'
+        assert said(server.port, "PING") == "-NOAUTH Authentication required."
+        assert said(server.port, user, "PING") == "+OK +PONG"
+
+
+def said(port, *lines):
+    """What a server answers a client of another address."""
+    with socket.create_connection(
+        ("127.0.0.2", port), timeout=5, source_address=("127.0.0.2", 0)
+    ) as connection:
+        connection.sendall("".join(f"{line}\r\n" for line in (*lines, "QUIT")).encode())
+        answers = connection.makefile("rb").read().decode().split("\r\n")
+    return " ".join(answers[: len(lines)])
 
 
 def test_every_commented_line_is_a_directive_too(tmp_path):
