@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from streamer.core.version import VERSION as __version__
+
 if TYPE_CHECKING:
     from streamer.core.event import Event
     from streamer.pipeline import Pipeline
 
-__version__ = "0.1.0"
 __all__ = ["Event", "Pipeline", "__version__"]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import replace
+from math import nan
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -17,14 +18,19 @@ from streamer.models.bundle import Bundle
 from streamer.models.encoders.registry import open_encoder
 from streamer.runtime.batcher import Batcher
 from streamer.runtime.clock import SystemClock
+from streamer.runtime.measuring import Measuring
 from streamer.runtime.outbox import Outbox
 from streamer.stages.encode import assemble_chunks
+from streamer.telemetry.measured import EncoderServed, FramesWaiting, GpuMemory
 from streamer.telemetry.observer import (
     BatchEncoded,
     DropReason,
     FramesDropped,
     InputRefused,
+    StreamReleased,
+    StreamTakenUp,
 )
+from streamer.transport.backlog import FrameBacklog
 from streamer.transport.connection import Threads, connect, reconnect
 from streamer.transport.frame_receiver import RedisFrameReceiver
 from streamer.transport.install import agree
@@ -36,10 +42,12 @@ from streamer.transport.transport import Unreadable
 from workers.main import main
 
 if TYPE_CHECKING:
+    import redis
+
     from streamer.core.config import Settings
     from streamer.core.feature import InputEntry
     from streamer.core.frame import FrameStamp
-    from streamer.telemetry.observer import Observer
+    from streamer.telemetry.observer import Observer, Record
     from streamer.transport.transport import FrameHandle
 
 ASSIGN_SECONDS = 0.5
@@ -62,7 +70,6 @@ class EncoderService:
     """Receives, batches, encodes, publishes."""
 
     port = None
-    remark = ""
 
     def __init__(self, settings: Settings, observer: Observer) -> None:
         encoder = settings.encoder
@@ -80,6 +87,18 @@ class EncoderService:
         self._mine_until: dict[str, float] = {}
         self._starting = True
         self._assigned_at = -ASSIGN_SECONDS
+        self._backlog = FrameBacklog(keys=self._keys, clock=self._clock)
+        self._measuring = Measuring(
+            lambda: connect(settings.redis.url),
+            self._measure,
+            unknown=FramesWaiting(nan, nan),
+            observer=observer,
+        )
+
+    @property
+    def remark(self) -> str:
+        """What is not as it should be."""
+        return self._measuring.remark
 
     def start(self) -> None:
         """Load the encoder, warm it up, connect."""
@@ -96,6 +115,8 @@ class EncoderService:
                 f"({bundle.config.encoder_id}), found {self._encoder.name} "
                 f"({self._encoder.encoder_id}); choose that encoder, or a bundle trained with this"
             )
+        served = EncoderServed(self._encoder.name, self._encoder.backend, self._encoder.device)
+        self._observer.observe(served)
         policy = self._encoder.batch_policy
         max_size = settings.max_batch_size or policy.max_size
         wait = settings.max_wait_seconds
@@ -122,6 +143,7 @@ class EncoderService:
             resend_seconds=settings.resend_seconds,
         )
         self._assign()
+        self._measuring.start()
 
     def turn(self, *, timeout_seconds: float) -> None:
         """Take in what has come; encode a batch if one is due; publish."""
@@ -153,6 +175,7 @@ class EncoderService:
 
     def close(self) -> None:
         """Free the model, the mappings and the connection."""
+        self._measuring.close()
         if hasattr(self, "_encoder"):
             self._encoder.close()
         if hasattr(self, "_receiver"):
@@ -175,13 +198,25 @@ class EncoderService:
             for stream_id in mine - self._mine_until.keys():
                 self._last_seen.setdefault(stream_id, (0, -1))
         self._starting = False
+        for stream_id in mine - self._mine_until.keys():
+            self._observer.observe(StreamTakenUp(stream_id))
         # The last frames of a removed source, and the note of its end, are still on their way.
         self._mine_until.update(dict.fromkeys(mine, now + LINGER_SECONDS))
         for stream_id in [s for s, until in self._mine_until.items() if until < now]:
             del self._mine_until[stream_id]
             self._last_seen.pop(stream_id, None)
             self._outbox.forget(stream_id)
+            self._observer.observe(StreamReleased(stream_id))
         self._receiver.assign(set(self._mine_until))
+
+    def _measure(self, client: redis.Redis) -> list[Record]:
+        """In the measuring thread."""
+        # A copy in one step: the work loop changes it.
+        records: list[Record] = [self._backlog.measure(client, list(self._mine_until))]
+        memory = self._encoder.memory_bytes()
+        if memory:
+            records.append(GpuMemory(self._encoder.device, memory))
+        return records
 
     def _take_in(self, timeout_seconds: float) -> None:
         overtaken: dict[str, int] = {}

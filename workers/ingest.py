@@ -21,6 +21,7 @@ from streamer.runtime.clock import SystemClock
 from streamer.runtime.shares import Shares
 from streamer.runtime.wanted import WantedStreams
 from streamer.sources.grammar import SourceSpec, open_source
+from streamer.sources.guard import kind_of
 from streamer.stages.ingest import IngestStage
 from streamer.telemetry.observer import (
     DropReason,
@@ -28,6 +29,8 @@ from streamer.telemetry.observer import (
     FramesRefused,
     InputRefused,
     LeasesChanged,
+    StreamReleased,
+    StreamTakenUp,
 )
 from streamer.transport.connection import Threads, connect, reconnect
 from streamer.transport.frame_sender import RedisFrameSender
@@ -254,6 +257,7 @@ class IngestService:
         self._sender.forget(stream_id)
         self._said.discard(stream_id)
         del self._watched[stream_id]
+        self._observer.observe(StreamReleased(stream_id))
 
     def _start(self, stream_id: str, source: bytes) -> None:
         last_word = self._wanted.stopping.get(stream_id)
@@ -270,6 +274,7 @@ class IngestService:
         if last_word is not None:
             camera.end(last_word)
         self._watched[stream_id] = _Watched(source, camera)
+        self._observer.observe(StreamTakenUp(stream_id))
         camera.start()
 
     def _camera(self, spec: SourceSpec) -> Camera:
@@ -296,6 +301,7 @@ class IngestService:
             clock=self._clock,
             observer=self._observer,
             session=session,
+            kind=kind_of(spec.url),
             pictures=self._pictures.of(stream_id),
         )
 

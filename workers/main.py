@@ -7,10 +7,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from prometheus_client import disable_created_metrics
+
 from streamer.cli.settings import load_settings
 from streamer.core.errors import ConfigError, StreamerError
 from streamer.runtime.worker import serve
 from streamer.sources.credentials import redact
+from streamer.telemetry.families import Role
 from streamer.telemetry.logs import LogObserver, configure_logs
 from streamer.telemetry.observer import Observers
 from streamer.telemetry.prometheus import PrometheusObserver
@@ -65,7 +68,11 @@ def main(
     try:
         settings, lifeline_fd = parse_arguments(role, arguments)
         configure_logs(role=role, level=settings.log.level, json=settings.log.json_lines)
-        metrics = PrometheusObserver()
+        # Each would be a series more, of every counter and histogram.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        metrics = PrometheusObserver(
+            Role(role), settings.metrics, latency_budget_seconds=settings.latency_budget_seconds
+        )
         service = build(settings, Observers((metrics, LogObserver())), metrics.registry)
     except ConfigError as error:
         print(f"streamer worker {role}: {error}", file=sys.stderr)  # noqa: T201  # usage error

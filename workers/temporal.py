@@ -6,16 +6,20 @@ import contextlib
 import secrets
 import sys
 import time
+from math import nan
 from typing import TYPE_CHECKING
 
 from streamer.core.errors import TransportError
 from streamer.models.bundle import Bundle
 from streamer.runtime.clock import SystemClock
+from streamer.runtime.measuring import Measuring
 from streamer.runtime.pump import Pump, PumpOptions
 from streamer.runtime.shadow import ShadowLoader
 from streamer.runtime.shares import Shares
 from streamer.state.redis import RedisCheckpointStore, Retention
+from streamer.telemetry.measured import InputLag
 from streamer.telemetry.observer import DriftMeasured, InputRefused, LeasesChanged, ModelServed
+from streamer.transport.backlog import InputBacklog
 from streamer.transport.connection import Threads, connect, reconnect
 from streamer.transport.install import agree
 from streamer.transport.keys import Keys
@@ -56,11 +60,19 @@ class TemporalService:
         self._wanted_until: dict[str, float] = {}
         self._slots: dict[str, int] = {}
         self._assigned_at = -ASSIGN_SECONDS
+        backlog = InputBacklog(keys=self._keys, clock=SystemClock())
+        self._measuring = Measuring(
+            lambda: connect(settings.redis.url),
+            lambda client: [backlog.measure(client, self._streams)],
+            unknown=InputLag(nan, nan, nan),
+            observer=observer,
+        )
+        self._streams: tuple[str, ...] = ()
 
     @property
     def remark(self) -> str:
         """Why the model that is wanted does not run, if it can't."""
-        return self._shadow.remark
+        return self._shadow.remark or self._measuring.remark
 
     def start(self) -> None:
         """Load the model, connect, take what is free."""
@@ -98,6 +110,7 @@ class TemporalService:
             ttl_seconds=temporal.lease_seconds,
         )
         self._share()
+        self._measuring.start()
 
     def turn(self, *, timeout_seconds: float) -> None:
         """Renew the leases; fold in what has come; commit."""
@@ -125,6 +138,7 @@ class TemporalService:
 
     def close(self) -> None:
         """Give the leases back, free the model and the connection."""
+        self._measuring.close()
         if hasattr(self, "_shares"):
             with contextlib.suppress(TransportError):  # then they expire
                 self._shares.leave()
@@ -211,6 +225,7 @@ class TemporalService:
         held = self._shares.held
         self._slots = {s: self._slots[s] for s in self._wanted_until}
         self._pump.assign({s: slot for s, slot in self._slots.items() if self._in(s, held)})
+        self._streams = tuple(self._pump.streams)
 
     def _tell_drift(self) -> None:
         drift = self._served.drift.measure()

@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 from ipaddress import ip_network
+from itertools import pairwise
+from math import isfinite
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 SourceKind = Literal["rtsp", "http", "hls", "synthetic", "device", "file"]
 """What a source is. `hls` is `http` whose playlist may name further addresses."""
+
+
+STAGE_BUCKETS = (
+    0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.035, 0.06, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0,
+)  # fmt: skip
+"""Seconds. From one step on an idle machine to a camera that has fallen behind."""
+
+BATCH_BUCKETS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
+"""Frames. Backends take powers of two."""
+
+DELAY_BUCKETS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
+"""Seconds of video. From one frame to a long look ahead."""
+
+LATENCY_BUDGET_SECONDS = 0.25
 
 
 class _Section(BaseModel):
@@ -153,9 +169,6 @@ class GatewaySettings(_Section):
         min_length=1,
         description="File that labels corrected on the page are appended to.",
     )
-    latency_budget_seconds: float = Field(
-        0.25, gt=0, description="What the page holds the latency of events against."
-    )
 
     @field_validator("host_names", "allow_sources", "allow_networks", mode="before")
     @classmethod
@@ -176,6 +189,37 @@ class MetricsSettings(_Section):
 
     host: str = Field("127.0.0.1", description="Address to bind.")
     port: int = Field(0, ge=0, le=65535, description="Port; 0: a free one.")
+    detail_series: int = Field(
+        300,
+        ge=0,
+        description="Most series of one worker that are by stream, besides three per stream.",
+    )
+    stage_buckets: tuple[float, ...] = Field(
+        STAGE_BUCKETS, description="Of the histograms of times: upper bounds in seconds."
+    )
+    batch_buckets: tuple[float, ...] = Field(
+        BATCH_BUCKETS, description="Of the histogram of batches: upper bounds in frames."
+    )
+    delay_buckets: tuple[float, ...] = Field(
+        DELAY_BUCKETS, description="Of the decision delay: upper bounds in seconds."
+    )
+
+    @field_validator("stage_buckets", "batch_buckets", "delay_buckets", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        """On a command line: `0.1,0.5`."""
+        return tuple(value.split(",")) if isinstance(value, str) else value
+
+    @field_validator("stage_buckets", "batch_buckets", "delay_buckets")
+    @classmethod
+    def _are_buckets(cls, bounds: tuple[float, ...]) -> tuple[float, ...]:
+        increasing = all(low < high for low, high in pairwise(bounds))
+        if not bounds or bounds[0] <= 0 or not increasing or not all(map(isfinite, bounds)):
+            raise ValueError(
+                "expected positive numbers, each larger than the one before, "
+                f"found {', '.join(f'{bound:g}' for bound in bounds) or 'none'}"
+            )
+        return bounds
 
 
 class LogSettings(_Section):
@@ -191,6 +235,11 @@ class Settings(_Section):
     bundle: str = Field("workcell", description="A shipped bundle's name, or a folder.")
     drain_seconds: float = Field(
         4.0, gt=0, description="From the stop signal to the exit: what is in flight is finished."
+    )
+    latency_budget_seconds: float = Field(
+        LATENCY_BUDGET_SECONDS,
+        gt=0,
+        description="What the latency of events is held against, by metrics, alerts and the page.",
     )
     redis: RedisSettings = RedisSettings()
     ingest: IngestSettings = IngestSettings()

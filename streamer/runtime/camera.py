@@ -9,6 +9,7 @@ import structlog
 
 from streamer.core.errors import ConfigError, SourceError, TransportError
 from streamer.core.feature import StreamStatus
+from streamer.runtime.portrait import Portrait
 from streamer.sources.backoff import Backoff
 from streamer.telemetry.observer import DropReason, FramesDropped, StatusChanged
 
@@ -42,6 +43,7 @@ class Camera:
         clock: Time.
         observer: Is told of changes and drops.
         session: This ingest session.
+        kind: Of its source; see `kind_of`.
         pictures: Is shown every analysed frame, for people; None if nobody is to see any.
     """
 
@@ -56,6 +58,7 @@ class Camera:
         clock: Clock,
         observer: Observer,
         session: str,
+        kind: str = "",
         pictures: RecentPictures | None = None,
     ) -> None:
         self._open_source = open_source
@@ -68,6 +71,7 @@ class Camera:
         self._observer = observer
         self._session = session
         self._pictures = pictures
+        self._portrait = Portrait(stage.stream_id, kind=kind, observer=observer)
         self._status: StreamStatus | None = None
         self._reason = ""
         self._backoff = Backoff()
@@ -256,12 +260,15 @@ class Camera:
                 if not self._stage.takes(decoded):
                     continue
                 image = decoded.to_image(self._preprocess)
-                frame = self._stage.frame(decoded, image, ready=self._clock.mark())
+                ready = self._clock.mark()
+                frame = self._stage.frame(decoded, image, ready=ready)
                 if not self._sender.send(frame, wait=not source.live):
                     self._observer.observe(
                         FramesDropped(self._stage.stream_id, DropReason.SEND_FULL, 1)
                     )
-                if self._pictures is not None:  # after the frame is on its way
+                # After the frame is on its way.
+                self._portrait.look(decoded, now=ready)
+                if self._pictures is not None:
                     self._pictures.take(frame, decoded)
         finally:
             self._source = None

@@ -22,7 +22,9 @@ from streamer.telemetry.observer import (
     EventCommitted,
     InputRefused,
     StateReset,
+    StreamReleased,
     StreamsAwaitingModel,
+    StreamTakenUp,
 )
 
 if TYPE_CHECKING:
@@ -138,7 +140,8 @@ class Pump:
     def drop(self, stream_ids: Collection[str]) -> None:
         """Hold these no longer."""
         for stream_id in list(stream_ids):
-            self._checkpoints.pop(stream_id, None)
+            if self._checkpoints.pop(stream_id, None) is not None:
+                self._observer.observe(StreamReleased(stream_id))
             self._suspects.drop(stream_id)
             self._anchors.drop(stream_id)
         if stream_ids:
@@ -231,6 +234,9 @@ class Pump:
         stream_id = checkpoint.state.stream_id
         self._checkpoints[stream_id] = checkpoint
         self._suspects.load(checkpoint, attempts)
+        phase, names = checkpoint.state.decoder.phase, self._stage.bundle.config.phases
+        label = None if phase is None else names[phase.label]
+        self._observer.observe(StreamTakenUp(stream_id, label))
 
     def _refuse(self, stream_id: str, reason: str, detail: str) -> None:
         self.drop([stream_id])
@@ -263,9 +269,12 @@ class Pump:
             raise
         committed = self._clock.mark()
         self._last_commit_seconds = committed.seconds_since(stepped, otherwise=committed)
-        for commit, answer in zip(commits, answers, strict=True):
-            self._take_answer(commit, answer)
-        self._report(advanced, temporal_seconds)
+        committed_ids = [
+            commit.checkpoint.state.stream_id
+            for commit, answer in zip(commits, answers, strict=True)
+            if self._take_answer(commit, answer)
+        ]
+        self._report(advanced, temporal_seconds, committed=committed_ids)
 
     def _emitted(
         self, one: Advanced, temporal_seconds: float, *, stepped_ns: int
@@ -283,13 +292,15 @@ class Pump:
             for event in one.events
         )
 
-    def _take_answer(self, commit: Commit, answer: CommitAnswer) -> None:
+    def _take_answer(self, commit: Commit, answer: CommitAnswer) -> bool:
+        """Act on an answer to a step. Whether it is in the store now."""
         stream_id = commit.checkpoint.state.stream_id
         if not self._accepted(stream_id, answer):
-            return
+            return False
         self._checkpoints[stream_id] = commit.checkpoint
         if answer is CommitAnswer.OK:
             self._tell(stream_id, commit, commit.events)
+        return True
 
     def _accepted(self, stream_id: str, answer: CommitAnswer) -> bool:
         """Act on an answer. Whether the step is in the store now."""
@@ -310,11 +321,14 @@ class Pump:
             detail = f"entry {letter.position}: {letter.detail}"
             self._observer.observe(DeadLettered(stream_id, letter.reason, detail))
 
-    def _report(self, advanced: list[Advanced], temporal_seconds: float) -> None:
+    def _report(
+        self, advanced: list[Advanced], temporal_seconds: float, *, committed: Sequence[str]
+    ) -> None:
         ledgers = [ledger for one in advanced for ledger in one.frames]
         rest = temporal_seconds + self._last_commit_seconds
         self._observer.observe(
             BatchAdvanced(
+                committed=committed,
                 steps=max((len(one.frames) for one in advanced), default=0),
                 frames=len(ledgers),
                 feature_wait_seconds=[ledger.feature_wait_seconds for ledger in ledgers],

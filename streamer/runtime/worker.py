@@ -13,6 +13,7 @@ import structlog
 
 from streamer.core.errors import ConfigError, StreamerError
 from streamer.runtime.health import Health, HealthServer, Phase
+from streamer.telemetry.families.every import WORKER_READY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -150,6 +151,7 @@ def serve(
     """
     log = structlog.get_logger()
     health, stop = Health(), Stop()
+    WORKER_READY.gauge(registry).set_function(lambda: float(health.ready))
     with contextlib.ExitStack() as stack:
         stack.enter_context(stop.on_signals())
         if lifeline_fd is not None:

@@ -54,6 +54,11 @@ class AvFrame:
     reader: Reader
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.picture.width, self.picture.height
+
+    @property
     def aspect(self) -> float:
         """Width over height, as it is to be seen. A rotation that a file asks for is ignored."""
         return self.picture.width / self.picture.height * self.reader.pixel_aspect

@@ -47,6 +47,11 @@ class DecodedFrame(Protocol):
         ...
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels, as the source has them."""
+        ...
+
+    @property
     def aspect(self) -> float:
         """Width over height, as the picture is to be seen: pixels need not be square."""
         ...

@@ -68,7 +68,7 @@ class SyntheticSource:
         scene = check_scene(name, seed=seed, fps=fps, width=width, height=height, seconds=seconds)
         self.scene = scene(seed, width=width, height=height)
         self.fps = fps
-        self._aspect = width / height
+        self.size = (width, height)
         self._num_frames = None if seconds is None else num_frames(seconds, fps=fps)
         self._realtime = realtime
         self._clock = clock
@@ -80,7 +80,8 @@ class SyntheticSource:
     @property
     def aspect(self) -> float:
         """Width over height of its pictures."""
-        return self._aspect
+        width, height = self.size
+        return width / height
 
     @property
     def live(self) -> bool:
@@ -169,6 +170,11 @@ class SyntheticFrame:
     received: Mark
     clock: ClockSource
     source: SyntheticSource
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.source.size
 
     @property
     def aspect(self) -> float:

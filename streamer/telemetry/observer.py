@@ -10,6 +10,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
+from streamer.telemetry.measured import (
+    ClockOffset,
+    EncoderServed,
+    FramesWaiting,
+    GpuMemory,
+    InputLag,
+    StreamDescribed,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -129,6 +138,7 @@ class BatchAdvanced:
     """The temporal worker folded a batch of input into the states.
 
     Attributes:
+        committed: The streams whose steps are in the store now.
         steps: Model calls.
         frames: Frames folded in, over all streams.
         feature_wait_seconds: One per frame.
@@ -137,6 +147,7 @@ class BatchAdvanced:
         commit_seconds: Of the call that committed it.
     """
 
+    committed: Sequence[str]
     steps: int
     frames: int
     feature_wait_seconds: Sequence[float]
@@ -243,9 +254,15 @@ class LeasesChanged:
 
 @dataclass(frozen=True, slots=True)
 class EventCommitted:
-    """An event is in the log."""
+    """An event is in the log.
+
+    Attributes:
+        event: As it stands there.
+        trace_id: Of the trace that its frame belongs to, 32 hexadecimal digits; None: not traced.
+    """
 
     event: Event
+    trace_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +278,26 @@ class InputRefused:
     stream_id: str
     reason: str
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class StreamTakenUp:
+    """A stream is this worker's from now on.
+
+    Attributes:
+        stream_id: The camera.
+        phase: The confirmed phase it is in, where that is known.
+    """
+
+    stream_id: str
+    phase: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamReleased:
+    """A stream is no longer this worker's: it was removed, or another has it."""
+
+    stream_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +329,14 @@ Record = (
     | EventCommitted
     | InputRefused
     | SnapshotTaken
+    | StreamTakenUp
+    | StreamReleased
+    | StreamDescribed
+    | ClockOffset
+    | EncoderServed
+    | GpuMemory
+    | FramesWaiting
+    | InputLag
     | ActiveStreams
 )
 

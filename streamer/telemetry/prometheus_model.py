@@ -4,77 +4,52 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from streamer.telemetry.families import model
+from streamer.telemetry.observer import (
+    DriftMeasured,
+    ModelPending,
+    ModelRefused,
+    ModelServed,
+    StreamsAwaitingModel,
+)
 
 if TYPE_CHECKING:
-    from streamer.telemetry.observer import DriftMeasured, ModelServed
+    from streamer.telemetry.prometheus_common import Handlers
+    from streamer.telemetry.series import Series
 
 
 class ModelMetrics:
-    """Which model runs, and which is wanted."""
+    """Which model runs, which is wanted, and the drift of the one that runs."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self.info = Gauge(
-            "streamer_model_info",
-            "1 for the model that runs.",
-            ("model", "name"),
-            registry=registry,
-        )
-        self.loads = Counter(
-            "streamer_model_loads",
-            "Models loaded, and models wanted that could not be.",
-            ("outcome",),
-            registry=registry,
-        )
-        self.pending = Gauge(
-            "streamer_model_pending",
-            "1 while another model is wanted than runs.",
-            registry=registry,
-        )
-        self.awaiting = Gauge(
-            "streamer_streams_awaiting_model",
-            "Streams that wait for a model that this worker has not loaded.",
-            registry=registry,
-        )
+    def __init__(self, series: Series) -> None:
+        self._info = series.gauge(model.MODEL_INFO)
+        self._loads = series.counter(model.MODEL_LOADS)
+        self._pending = series.gauge(model.MODEL_PENDING)
+        self._awaiting = series.gauge(model.AWAITING_MODEL)
+        self._mahalanobis = series.gauge(model.MAHALANOBIS)
+        self._frechet = series.gauge(model.FRECHET)
+        self._psi = series.gauge(model.PSI)
+        self._entropy = series.gauge(model.ENTROPY)
 
-    def served(self, record: ModelServed) -> None:
-        """Another one runs."""
-        self.info.clear()
-        self.info.labels(record.model_id, record.name).set(1)
-        self.loads.labels("loaded").inc()
+    @property
+    def handlers(self) -> Handlers:
+        """By type of record."""
+        return {
+            ModelServed: self._served,
+            ModelPending: lambda r: self._pending.set(bool(r.model_id)),
+            ModelRefused: lambda _: self._loads.labels("failed").inc(),
+            StreamsAwaitingModel: lambda r: self._awaiting.set(len(r.stream_ids)),
+            DriftMeasured: self._measured,
+        }
 
-
-class DriftMetrics:
-    """How far what the model sees and says is from its training. One model at a time."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        def gauge(name: str, text: str, *labels: str) -> Gauge:
-            return Gauge(f"streamer_drift_{name}", text, ("model", *labels), registry=registry)
-
-        self._mahalanobis = gauge(
-            "feature_mahalanobis",
-            "Squared Mahalanobis distance of the mean feature from the training's, per dimension.",
-        )
-        self._frechet = gauge(
-            "feature_frechet",
-            "Squared Frechet distance of the features from the training's, per dimension.",
-        )
-        self._psi = gauge(
-            "prediction_psi",
-            "Population stability index of predicted labels against the validation part.",
-            "labels",
-        )
-        self._entropy = gauge(
-            "prediction_entropy_nats", "Mean entropy of a frame's prediction.", "labels"
-        )
-
-    def clear(self) -> None:
-        """Another model runs."""
-        for gauge in (self._mahalanobis, self._frechet, self._psi, self._entropy):
+    def _served(self, record: ModelServed) -> None:
+        # One model at a time, in the gauges of drift too.
+        for gauge in (self._info, self._mahalanobis, self._frechet, self._psi, self._entropy):
             gauge.clear()
+        self._info.labels(record.model_id, record.name).set(1)
+        self._loads.labels("loaded").inc()
 
-    def measured(self, record: DriftMeasured) -> None:
-        """So far it is now."""
+    def _measured(self, record: DriftMeasured) -> None:
         self._mahalanobis.labels(record.model_id).set(record.mahalanobis)
         self._frechet.labels(record.model_id).set(record.frechet)
         for labels, value in record.psi.items():

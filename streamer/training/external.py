@@ -16,7 +16,7 @@ from streamer.training.features import FeatureTrack
 from streamer.training.video import VideoClip
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from streamer.training.feature_file import FeatureSet
@@ -37,12 +37,18 @@ class ExternalEncoder:
         self.preprocess = Preprocess()
         self.batch_policy = BatchPolicy(max_size=1, max_wait_seconds=0.0)
 
+        self.backend, self.device = "external", "none"
+
     def encode(self, images_NHWC: np.ndarray) -> np.ndarray:
         """Raise ModelError: nobody knows how."""
         raise ModelError(
             f"{self.name}: expected features made elsewhere, found {len(images_NHWC)} pictures; "
             "choose an encoder of this project, and train on videos"
         )
+
+    def memory_bytes(self) -> Mapping[str, int]:
+        """It has none."""
+        return {}
 
     def close(self) -> None:
         """Nothing to free."""

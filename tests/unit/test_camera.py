@@ -27,6 +27,7 @@ WRONG_PASSWORD = SourceError("cam: unauthorized", retryable=False, reason="unaut
 class Picture:
     pts_seconds: float
     clock_: ManualClock
+    size: tuple[int, int] = (320, 240)
 
     def __post_init__(self):
         self.captured_at_ns = self.received_at_ns = self.clock_.utc_ns()

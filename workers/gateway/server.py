@@ -75,6 +75,7 @@ class GatewayService:
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
     ) -> None:
         self._settings = settings.gateway
+        self._latency_budget_seconds = settings.latency_budget_seconds
         self._run_token = run_token
         self._tls = tls_context(settings.gateway)
         self._url = settings.redis.url
@@ -183,7 +184,7 @@ class GatewayService:
                 board=board,
                 live=LiveViews(client, keys=self._keys),
                 corrections=Path(self._settings.corrections),
-                latency_budget_seconds=self._settings.latency_budget_seconds,
+                latency_budget_seconds=self._latency_budget_seconds,
                 heartbeat_seconds=self._heartbeat_seconds,
                 credentials_directory=self._credentials_directory,
             )

@@ -28,6 +28,9 @@ class Device:
     kind: DeviceKind
     index: int = 0
 
+    def __str__(self) -> str:
+        return "cpu" if self.kind is DeviceKind.CPU else f"{self.kind.value}:{self.index}"
+
 
 def parse_device(text: str) -> Device:
     """`cpu`, `cuda` or `cuda:1`.

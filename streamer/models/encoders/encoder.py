@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
 
     from streamer.core.preprocess import Preprocess
@@ -41,6 +43,16 @@ class Encoder(Protocol):
         ...
 
     @property
+    def backend(self) -> str:
+        """`onnx` or `torch`."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """`cpu`, `cuda:0` and so on."""
+        ...
+
+    @property
     def encoder_id(self) -> str:
         """Digest of the weights, the graph and the preprocessing."""
         ...
@@ -71,6 +83,13 @@ class Encoder(Protocol):
 
         Raises:
             ModelError: The shape is not that of `preprocess`, or a feature is not finite.
+        """
+        ...
+
+    def memory_bytes(self) -> Mapping[str, int]:
+        """Memory of this process on its device, by kind; empty where nobody counts it.
+
+        From any thread.
         """
         ...
 

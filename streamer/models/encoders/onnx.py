@@ -18,6 +18,7 @@ from streamer.models.encoders.session import ORT_ERRORS, open_session
 from streamer.models.encoders.signature import Signature, read_signature
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 # How protobuf writes the key that says "this weight lies in another file".
@@ -46,6 +47,8 @@ class OnnxEncoder:
         ConfigError: `device` is not a device.
     """
 
+    backend = "onnx"
+
     def __init__(
         self,
         path: Path,
@@ -57,6 +60,7 @@ class OnnxEncoder:
     ) -> None:
         self.name = name
         where = parse_device(device)
+        self.device = str(where)
         description = read_description(path)
         data = _read(path)
         sha256 = hashlib.sha256(data).hexdigest()
@@ -100,6 +104,10 @@ class OnnxEncoder:
         else:
             features = self._run(inputs)
         return to_float16(features, name=self.name)
+
+    def memory_bytes(self) -> Mapping[str, int]:
+        """Onnxruntime does not say."""
+        return {}
 
     def close(self) -> None:
         """Free the session's memory. Idempotent."""

@@ -16,6 +16,8 @@ from streamer.models.encoders.digest import encoder_digest
 from streamer.models.encoders.weights import weights_digest
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from streamer.core.preprocess import Preprocess
     from streamer.models.encoders.reference import TorchvisionReference
 
@@ -42,6 +44,8 @@ class TorchEncoder:
             size, or the device is not there.
     """
 
+    backend = "torch"
+
     def __init__(
         self,
         reference: TorchvisionReference,
@@ -53,6 +57,7 @@ class TorchEncoder:
     ) -> None:
         self.name = name
         where = _choose_device(device, name=name)
+        self.device = str(where)
         backbone = build_backbone(reference, name=name)
         self.preprocess = preprocess or backbone.default_preprocess
         self.batch_policy = POLICIES[where.kind]
@@ -95,6 +100,15 @@ class TorchEncoder:
                 f"{width}x{height} pixels: {error}"
             ) from error
         return to_float16(features, name=self.name)
+
+    def memory_bytes(self) -> Mapping[str, int]:
+        """What torch's allocator has of the GPU: `allocated` to tensors, and `reserved`."""
+        if not self._on_gpu:
+            return {}
+        return {
+            "allocated": torch.cuda.memory_allocated(self._device),
+            "reserved": torch.cuda.memory_reserved(self._device),
+        }
 
     def close(self) -> None:
         """Free the device's memory. Idempotent."""
