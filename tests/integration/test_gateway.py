@@ -243,8 +243,8 @@ def test_a_slow_client_is_cut_off_and_others_are_not(client, url, shared_ready):
             for number in range(start, start + 250):
                 assert json.loads(next(messages).data)["sequence"] == f"{number:016d}"
         metrics = httpx.get(f"http://127.0.0.1:{shared_ready.metrics_port}/metrics").text
-        assert "streamer_gateway_overflows_total 1.0" in metrics
-        assert "streamer_gateway_clients 2.0" in metrics
+        assert 'streamer_gateway_disconnects_total{reason="overflow"} 1.0' in metrics
+        assert 'streamer_gateway_clients{transport="sse"} 2.0' in metrics
         heard = answer.read()
     assert heard.count(b"event: overflow\n") == 1
     assert heard.rstrip(b"\r\n0").endswith(b"}")

@@ -33,7 +33,8 @@ def build(settings: Settings, _: Observer, registry: CollectorRegistry) -> Gatew
     logging.getLogger("asyncio").setLevel(logging.ERROR)
     # Taken out of the environment: nothing that is started from here gets it.
     run_token = os.environ.pop(RUN_TOKEN_VARIABLE, None)
-    return GatewayService(settings, GatewayMetrics(registry), run_token=run_token)
+    metrics = GatewayMetrics(registry, settings.metrics.stage_buckets)
+    return GatewayService(settings, metrics, run_token=run_token)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic
 
@@ -39,6 +40,9 @@ class Batch:
         items: In order.
         before: The place in each partition before them.
         after: The place after them.
+
+    Attributes:
+        arrived_at: When it was made, in monotonic seconds.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class Batch:
         after: dict[int, EntryId],
     ) -> None:
         self.items = items
+        self.arrived_at = time.monotonic()
         self.before = before
         self.after = after
         self._written: dict[tuple[EventFilter, Any], Any] = {}

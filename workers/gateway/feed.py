@@ -69,7 +69,7 @@ class Feed:
 
     Args:
         client: A connection of its own, without retries.
-        metrics: Counts overflows.
+        metrics: Counts overflows, gaps and rewinds.
     """
 
     def __init__(self, client: redis.Redis, *, metrics: GatewayMetrics) -> None:
@@ -170,11 +170,15 @@ class Feed:
         for item in read.items:
             if isinstance(item, LoggedEvent):
                 self._segments.take(item)
+            elif isinstance(item, Gap):
+                self._metrics.gaps.inc()
             elif isinstance(item, Rewind):
+                self._metrics.rewinds.inc()
                 structlog.get_logger().warning("event log rolled back", partitions=[*item.resume])
         if read.items:
             batch = Batch(read.items, before=before, after=self.places)
             for subscriber in self._subscribers:
-                if not subscriber.offer(batch):
-                    self._metrics.overflows.inc()
+                if not subscriber.offer(batch) and subscriber.is_client:
+                    # Now, and not when it has gone: it may not even read that.
+                    self._metrics.disconnects.labels("overflow").inc()
         self.connected = True

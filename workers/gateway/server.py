@@ -25,6 +25,7 @@ from workers.gateway.board import Board
 from workers.gateway.context import HEARTBEAT_SECONDS, Context
 from workers.gateway.feed import Feed
 from workers.gateway.limits import RateLimits
+from workers.gateway.metrics import Counted
 from workers.gateway.previews import Previews
 from workers.gateway.protocol import GatewayProtocol
 from workers.gateway.shield import Shield, allowed_hosts, is_loopback
@@ -194,7 +195,7 @@ class GatewayService:
                 max_body_bytes=self._settings.max_body_bytes,
                 max_header_bytes=self._settings.max_header_bytes,
             )
-            config = self._config(app)
+            config = self._config(Counted(app, metrics=self._metrics))
             server = _Server(config, started=self._started)
             await self._until_stopped(server, self._feed.run(), access.run(), board.run())
 
@@ -210,7 +211,7 @@ class GatewayService:
             connections_per_token=settings.connections_per_token,
         )
 
-    def _config(self, app: Shield) -> uvicorn.Config:
+    def _config(self, app: Counted) -> uvicorn.Config:
         tls = self._tls
         return uvicorn.Config(
             app,

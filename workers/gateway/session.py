@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Generic
 
@@ -10,6 +11,7 @@ import structlog
 
 from streamer.client.cursor import START, Cursor
 from streamer.client.follower import Follower
+from streamer.client.gap import Gap
 from streamer.client.log import EventLog
 from streamer.core.errors import TransportError
 from workers.gateway.batch import Written, write
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
 
     from streamer.client.cursor import EntryId
     from streamer.client.filter import EventFilter
-    from streamer.client.gap import Gap
     from streamer.client.log import LoggedEvent
     from workers.gateway.auth import Grant
     from workers.gateway.batch import Batch
@@ -66,13 +67,20 @@ class Session(Generic[Chunk]):
         wanted: Which events.
         grant: Ends the stream, with a message, when its token is no longer good.
         wire: How messages are written.
+        transport: One of `TRANSPORTS`, for the counts.
 
     Attributes:
         end: Why the messages ended.
     """
 
     def __init__(
-        self, context: Context, *, wanted: EventFilter, grant: Grant, wire: Wire[Chunk]
+        self,
+        context: Context,
+        *,
+        wanted: EventFilter,
+        grant: Grant,
+        wire: Wire[Chunk],
+        transport: str,
     ) -> None:
         self.end = End.LEFT
         self._feed = context.feed
@@ -81,6 +89,8 @@ class Session(Generic[Chunk]):
         self._grant = grant
         self._wire: Wire[Chunk] = wire
         self._metrics = context.metrics
+        self._clients = context.metrics.clients[transport]
+        self._subscriber: Subscriber | None = None
         self._heartbeat_seconds = context.heartbeat_seconds
         self._places: dict[int, EntryId] = {}
         self._from_now = True
@@ -108,17 +118,19 @@ class Session(Generic[Chunk]):
 
     async def messages(self) -> AsyncGenerator[Chunk]:
         """The whole stream. It ends early when Redis goes away: the client will come again."""
-        self._metrics.clients.inc()
+        self._clients.inc()
         try:
             # 1. Read the log page by page: a long past must not fill the live buffer.
             if not self._from_now:
                 yield self._wire([Message(HELLO, id=self._position)])
                 if self._missing:
+                    self._metrics.gaps.inc(len(self._missing))
                     yield write(self._missing, self._places, self._wanted, self._wire).chunk
                 async for chunk in self._pages(until=None):
                     yield chunk
             seam: Seam
             with self._feed.subscribed() as seam:
+                self._subscriber = seam.subscriber
                 self._grant.on_end(seam.subscriber.close)
                 # 2. What came between the last page and the place from which the feed is ours.
                 if self._from_now:
@@ -139,7 +151,10 @@ class Session(Generic[Chunk]):
             self.end = End.AWAY
             structlog.get_logger().warning("event stream ended", error=str(error))
         finally:
-            self._metrics.clients.dec()
+            self._clients.dec()
+            # Who overflowed was counted by the feed.
+            if self._subscriber is None or not self._subscriber.overflowed:
+                self._metrics.disconnects.labels(self.end.name.lower()).inc()
 
     def _open(self, events: Sequence[LoggedEvent]) -> list[Message]:
         return [open_message(event.json) for event in events if self._wanted.takes(event)]
@@ -147,6 +162,7 @@ class Session(Generic[Chunk]):
     async def _pages(self, *, until: Mapping[int, EntryId] | None) -> AsyncGenerator[Chunk]:
         while (until is None or not self._is_past(until)) and self._grant.end is None:
             items = await asyncio.to_thread(self._past.read, wait_seconds=0.0)
+            self._metrics.gaps.inc(sum(isinstance(item, Gap) for item in items))
             written = write(items, self._places, self._wanted, self._wire)
             if written.chunk:
                 self._metrics.sent.inc(written.num_events)
@@ -165,6 +181,8 @@ class Session(Generic[Chunk]):
                 if written.chunk:
                     self._metrics.sent.inc(written.num_events)
                     yield written.chunk
+                    # It is asked for more: the socket has taken this.
+                    self._metrics.delivery.observe(time.monotonic() - batch.arrived_at)
             if batches:
                 continue
             if subscriber.overflowed:

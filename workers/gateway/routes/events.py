@@ -59,7 +59,9 @@ def events_router(context: Context) -> APIRouter:
         slow: more than 1000 events waited for it. The connection ends, and it may resume.
         `end`, the token was revoked or has expired.
         """
-        session = await open_session(context, query, last_event_id, grant=grant, wire=server_sent)
+        session = await open_session(
+            context, query, last_event_id, grant=grant, wire=server_sent, transport="sse"
+        )
         return EventStream(session.messages())
 
     return router

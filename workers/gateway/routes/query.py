@@ -70,6 +70,7 @@ async def open_session(
     *,
     grant: Grant,
     wire: Wire[Chunk],
+    transport: str,
 ) -> Session[Chunk]:
     """A session that knows where it begins.
 
@@ -77,7 +78,7 @@ async def open_session(
         ConfigError: A cursor or duration is none.
         TransportError: Redis is away.
     """
-    session = Session(context, wanted=query.filter(), grant=grant, wire=wire)
+    session = Session(context, wanted=query.filter(), grant=grant, wire=wire, transport=transport)
     entry = last_event_id or query.last_event_id
     if entry:
         named = "Last-Event-ID" if last_event_id else "last_event_id"

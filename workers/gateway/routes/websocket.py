@@ -41,7 +41,9 @@ def websocket_router(context: Context) -> APIRouter:
         What the client sends is not read. Close codes: 1012 the gateway stops, 1013 too slow, or
         Redis is away; each time it may resume with `last_event_id`.
         """
-        session = await open_session(context, query, last_event_id, grant=grant, wire=text_frames)
+        session = await open_session(
+            context, query, last_event_id, grant=grant, wire=text_frames, transport="websocket"
+        )
         await websocket.accept()
         await _serve(websocket, session)
 

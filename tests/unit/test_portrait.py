@@ -1,0 +1,61 @@
+"""What is told of a camera, and how often."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from streamer.core.clock import ClockSource
+from streamer.runtime.portrait import OFFSET_SECONDS, Portrait
+from streamer.telemetry.measured import ClockOffset, StreamDescribed
+from streamer.testing.clock import ManualClock
+
+
+@dataclass
+class Picture:
+    captured_at_ns: int = 10**18
+    received_at_ns: int = 10**18
+    clock: ClockSource = ClockSource.HOST
+    size: tuple[int, int] = (640, 360)
+
+
+class Told:
+    def __init__(self):
+        self.records = []
+        self.clock = ManualClock()
+        self.portrait = Portrait("cam", kind="rtsp", observer=self)
+
+    def observe(self, record):
+        self.records.append(record)
+
+    def look(self, picture):
+        self.portrait.look(picture, now=self.clock.mark())
+
+    def of(self, kind):
+        return [record for record in self.records if isinstance(record, kind)]
+
+
+def test_a_camera_is_described_when_it_begins_and_when_it_changes():
+    told = Told()
+    for size in [(640, 360)] * 3 + [(1280, 720)] * 3:
+        told.look(Picture(size=size))
+    assert told.records == [
+        StreamDescribed(stream_id="cam", kind="rtsp", width=640, height=360, clock="host"),
+        StreamDescribed(stream_id="cam", kind="rtsp", width=1280, height=720, clock="host"),
+    ]
+
+
+@pytest.mark.parametrize("clock", [ClockSource.HOST, ClockSource.FILE])
+def test_only_a_camera_with_a_clock_has_an_offset(clock):
+    told = Told()
+    told.look(Picture(captured_at_ns=10**18 + 10**9, clock=clock))
+    assert not told.of(ClockOffset)
+
+
+def test_the_offset_of_a_cameras_clock_is_told_now_and_then():
+    told = Told()
+    for offset_ns in (2 * 10**9, 3 * 10**9, -(10**9)):
+        told.look(Picture(captured_at_ns=10**18 + offset_ns, clock=ClockSource.RTCP))
+        told.clock.advance(OFFSET_SECONDS * 0.6)
+    assert told.of(ClockOffset) == [ClockOffset("cam", 2.0), ClockOffset("cam", -1.0)]
