@@ -1,0 +1,74 @@
+"""Every query of the dashboards and rules, asked of a real Prometheus about a real run."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.dashboards import (
+    LABEL_VALUES,
+    annotation_queries,
+    every_query,
+    panel_queries,
+    rule_queries,
+    variable_queries,
+)
+from tests.monitoring.conftest import RARE, filled_in
+from tests.monitoring.test_expressions import BY_NAME, values_known
+from tests.promql import Selector, selectors, without_conditions
+
+pytestmark = pytest.mark.alone
+
+
+def rare(expr):
+    """Whether all it reads is what this run can't have."""
+    return all(str(selector) in RARE for selector in selectors(expr))
+
+
+@pytest.mark.parametrize("asked", panel_queries(), ids=str)
+def test_a_panel_has_data(watched, asked):
+    expr = filled_in(asked.expr)
+    if rare(expr):
+        watched.now(expr)  # valid all the same
+        return
+    assert watched.now(expr) if asked.instant else watched.over_time(expr)
+
+
+@pytest.mark.parametrize("asked", annotation_queries(), ids=str)
+def test_an_annotation_has_something_to_mark(watched, asked):
+    assert watched.over_time(filled_in(asked.expr))
+
+
+@pytest.mark.parametrize("asked", variable_queries(), ids=str)
+def test_a_variable_has_values(watched, asked):
+    selector, label = LABEL_VALUES.fullmatch(asked.expr).groups()
+    assert watched.label_values(label, selector)
+
+
+@pytest.mark.parametrize("asked", rule_queries(), ids=str)
+def test_a_rule_is_valid_and_has_what_it_compares(watched, asked):
+    watched.now(asked.expr)
+    assert watched.now(without_conditions(asked.expr))
+
+
+def test_each_selector_finds_series(watched):
+    """So that `or` and `unless` hide no misspelt name."""
+    wanted = {s for asked in every_query() for s in selectors(filled_in(asked.expr))}
+    assert [str(s) for s in wanted if not found(watched, s)] == []
+
+
+def found(prometheus, selector):
+    """Whether it has series; or the metric has, and the reference knows the values asked for."""
+    if str(selector) in RARE or prometheus.now(f"last_over_time({selector}[5m])"):
+        return True
+    family = BY_NAME.get(selector.metric)
+    return (
+        family is not None
+        and all(values_known(family, *matcher) for matcher in selector.matchers)
+        and bool(prometheus.now(f"last_over_time({Selector(selector.metric)}[5m])"))
+    )
+
+
+def test_what_is_misspelt_is_not_found(watched):
+    assert not found(watched, Selector("streamer_frame_total"))
+    assert not found(watched, Selector("streamer_streams", (("state", "=", "well"),)))
+    assert not found(watched, Selector("redis_upp"))
