@@ -92,7 +92,7 @@ def measure(num_streams: int, *, aof: str, rounds: int, bundle: Bundle) -> Cost:
         random = np.random.default_rng(0)
         walls, client_seconds, step_seconds, server_seconds = [], 0.0, 0.0, 0.0
         for seq in range(rounds):
-            outbox.add(_chunk(name, seq, random, bundle) for name in names)
+            outbox.add(make_chunk(name, seq, random, bundle) for name in names)
             outbox.publish()
             positions = {name: c.position for name, c in checkpoints.items()}
             read = reader.read(positions, timeout_seconds=1, limit=32)
@@ -157,7 +157,8 @@ def _cpu_seconds(client: Any) -> float:
     return float(used["used_cpu_sys"] + used["used_cpu_user"])
 
 
-def _chunk(name: str, seq: int, random: np.random.Generator, bundle: Bundle) -> FeatureChunk:
+def make_chunk(name: str, seq: int, random: np.random.Generator, bundle: Bundle) -> FeatureChunk:
+    """A frame of noise."""
     captured_ns = 1_767_225_600_000_000_000 + seq * 100_000_000
     return replace(
         FeatureChunk(

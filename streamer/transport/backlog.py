@@ -106,8 +106,12 @@ class InputBacklog:
             answers = _answers(pipeline)
             for stream_id, oldest, newest in zip(some, answers[::2], answers[1::2], strict=True):
                 if oldest and newest:
-                    frames += _frames_between(oldest[0][1], newest[0][1])
-                    ages.append(self._age(stream_id, oldest[0]))
+                    (first_at, first), (last_at, last) = oldest[0], newest[0]
+                    entry = _decoded(first)
+                    newer = entry if last_at == first_at else _decoded(last)
+                    frames += _frames_between(entry, newer)
+                    ready = None if entry is None else entry.ready
+                    ages.append(self._ages.of(stream_id, first_at, ready))
         self._ages.keep(behind)
         late = sum(age > LATE_SECONDS for age in ages)
         return InputLag(frames, max(ages), late)
@@ -125,11 +129,6 @@ class InputBacklog:
                 if int(sent or 0) > int(folded or 0):
                     behind[stream_id] = int(folded or 0)
         return behind
-
-    def _age(self, stream_id: str, row: Any) -> float:
-        position, payload = row
-        entry = _decoded(payload)
-        return self._ages.of(stream_id, position, None if entry is None else entry.ready)
 
 
 class _Ages:
@@ -154,10 +153,9 @@ class _Ages:
             del self._first_seen[gone]
 
 
-def _frames_between(oldest: dict[bytes, bytes], newest: dict[bytes, bytes]) -> int:
+def _frames_between(oldest: InputEntry | None, newest: InputEntry | None) -> int:
     """How many frames from one entry to another, by their numbers. Notes have none."""
-    ends = [_decoded(oldest), _decoded(newest)]
-    chunks = [entry for entry in ends if isinstance(entry, FeatureChunk)]
+    chunks = [entry for entry in (oldest, newest) if isinstance(entry, FeatureChunk)]
     if not chunks:
         return 0
     first, last = chunks[0], chunks[-1]
