@@ -9,7 +9,8 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 
 # Debian packages for tests: the RTSP server that plays the camera, Redis beside Valkey, clients.
 TEST_PACKAGES := chromium curl redis-server gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
-	gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav python3-gi
+	gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav python3-gi \
+	prometheus prometheus-alertmanager prometheus-redis-exporter
 
 .PHONY: help
 help: ## Show this
@@ -67,6 +68,10 @@ soak: $(VENV)/.dev ## Ten minutes of four cameras: is memory flat?
 screenshots: $(VENV)/.dev test-packages ## Take the pictures of the README again
 	$(BIN)/python -m benchmarks.screenshots
 
+.PHONY: dashboards
+dashboards: $(VENV)/.dev ## Make Grafana's dashboards again from their source
+	$(BIN)/python -m deploy.grafana.source
+
 .PHONY: encoder
 encoder: $(VENV)/.dev ## Export the default encoder again
 	$(PIP) -e '.[export]'
@@ -115,7 +120,8 @@ venv-package:
 .PHONY: test-packages
 test-packages:
 	@if /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0")' 2>/dev/null \
-		&& command -v redis-server >/dev/null && command -v redis-cli >/dev/null && command -v curl >/dev/null && command -v chromium >/dev/null; then :; \
+		&& command -v redis-server >/dev/null && command -v redis-cli >/dev/null && command -v curl >/dev/null && command -v chromium >/dev/null \
+		&& command -v prometheus >/dev/null && command -v amtool >/dev/null && command -v prometheus-redis-exporter >/dev/null; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
 			apt-get -qq install -y --no-install-recommends $(TEST_PACKAGES) >/dev/null; \

@@ -13,6 +13,8 @@ import yaml
 ROOT = Path(__file__).parents[1]
 PROMETHEUS = ROOT / "deploy/prometheus"
 DASHBOARDS = ROOT / "deploy/grafana/dashboards"
+RUNBOOKS = ROOT / "docs/runbooks"
+_BLOCK = re.compile(r"^```\n(.*?)\n```$", re.MULTILINE | re.DOTALL)
 LABEL_VALUES = re.compile(r"label_values\((.+), (\w+)\)")
 
 
@@ -91,6 +93,15 @@ def rule_queries() -> list[Asked]:
     return recorded + alerts
 
 
+def runbook_queries() -> list[Asked]:
+    """Of every runbook: its blocks without a language."""
+    return [
+        Asked(f"{path.stem} {number}", block)
+        for path in sorted(RUNBOOKS.glob("*.md"))
+        for number, block in enumerate(_BLOCK.findall(path.read_text()))
+    ]
+
+
 def every_query() -> list[Asked]:
     """All of them; of a variable, what its values are taken from."""
     variables = [
@@ -98,4 +109,10 @@ def every_query() -> list[Asked]:
         for asked in variable_queries()
         if (found := LABEL_VALUES.fullmatch(asked.expr))
     ]
-    return [*panel_queries(), *annotation_queries(), *variables, *rule_queries()]
+    return [
+        *panel_queries(),
+        *annotation_queries(),
+        *variables,
+        *rule_queries(),
+        *runbook_queries(),
+    ]

@@ -5,9 +5,19 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-KEYWORDS = frozenset(
-    "and or unless by without on ignoring group_left group_right bool offset inf nan".split()
-)
+KEYWORDS = {
+    "and",
+    "or",
+    "unless",
+    "by",
+    "without",
+    "on",
+    "ignoring",
+    "bool",
+    "offset",
+    "inf",
+    "nan",
+}
 _GROUPING = re.compile(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\(([^)]*)\)")
 _OFFSET = re.compile(r"\boffset\s+\w+")
 _RANGE = re.compile(r"\[[^]]*\]")

@@ -10,6 +10,7 @@ from tests.dashboards import (
     every_query,
     panel_queries,
     rule_queries,
+    runbook_queries,
     variable_queries,
 )
 from tests.monitoring.conftest import RARE, filled_in
@@ -48,6 +49,12 @@ def test_a_variable_has_values(watched, asked):
 def test_a_rule_is_valid_and_has_what_it_compares(watched, asked):
     watched.now(asked.expr)
     assert watched.now(without_conditions(asked.expr))
+
+
+@pytest.mark.parametrize("asked", runbook_queries(), ids=str)
+def test_a_query_of_a_runbook_is_valid(watched, asked):
+    watched.now(asked.expr)
+    assert watched.now(without_conditions(asked.expr)) or "unless" in asked.expr
 
 
 def test_each_selector_finds_series(watched):

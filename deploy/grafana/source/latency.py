@@ -49,7 +49,7 @@ def dashboard() -> Dashboard:
     ]
     spread = [
         heat(
-            "Event latency",
+            "Event latency, spread",
             "How latencies of events are spread. Two bands: two kinds of streams or of hosts. "
             "Points are events with a trace.",
             "streamer_event_latency_seconds",
@@ -65,7 +65,7 @@ def dashboard() -> Dashboard:
     ]
     over_time = [
         lines(
-            "Event latency",
+            "Event latency, quantiles",
             "Quantiles, beside the budget.",
             Query(QUANTILE.format(0.5), "p50"),
             Query(QUANTILE.format(0.95), "p95"),

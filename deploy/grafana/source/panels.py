@@ -201,6 +201,7 @@ def states(
     }
     panel = statetimeline.Panel().mappings([models.ValueMap(options)])
     panel.show_value(kinds.VisibilityMode.AUTO).merge_values(True).per_page(20)
+    panel.line_width(0).fill_opacity(70)
     panel.with_target(_target(Query(expr, legend), 0).range())
     return _framed(panel, title, text, unit="short", width=width, runbooks=runbooks)
 
@@ -210,6 +211,7 @@ def labels_timeline(
 ) -> statetimeline.Panel:
     """A row per value of `row`; its states are the values of `label`, whatever they are called."""
     panel = statetimeline.Panel().merge_values(True).per_page(20)
+    panel.line_width(0).fill_opacity(70)
     panel.show_value(kinds.VisibilityMode.AUTO)
     panel.color_scheme(dashboard.FieldColor().mode(models.FieldColorModeId.PALETTE_CLASSIC))
     panel.with_target(_target(Query(expr), 0).range().format(PromQueryFormat.TABLE))

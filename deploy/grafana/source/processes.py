@@ -62,7 +62,7 @@ def dashboard() -> Dashboard:
     ]
     redis = [
         lines(
-            "Memory",
+            "Redis memory",
             "Used, and the limit if one is set (0: none).",
             Query("redis_memory_used_bytes", "used"),
             Query("redis_memory_max_bytes", "limit"),
@@ -125,7 +125,7 @@ def dashboard() -> Dashboard:
             width=8,
         ),
         lines(
-            "Memory",
+            "Process memory",
             "Resident. It has to be flat.",
             Query(f"process_resident_memory_bytes{{{MINE}}}", "{{role}} {{instance}}"),
             unit="bytes",

@@ -175,8 +175,8 @@ def dashboard() -> Dashboard:
         ),
         lines(
             "Clock offset",
-            "The camera's clock minus this host's, where a camera sends its own. Far from 0: its "
-            "events carry wrong times; set its NTP server.",
+            "The camera's clock minus this host's, of cameras whose own clock is read. Far from 0: "
+            "its events carry wrong times; set its NTP server. Empty where times are the host's.",
             Query(
                 f"max by (stream) (streamer_stream_clock_offset_seconds{{{MINE}}})", "{{stream}}"
             ),
