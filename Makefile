@@ -14,7 +14,7 @@ TEST_PACKAGES := chromium curl redis-server gir1.2-gst-rtsp-server-1.0 gstreamer
 
 .PHONY: help
 help: ## Show this
-	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(VENV)/.serve ## Watch synthetic cameras: everything missing is set up first
@@ -81,10 +81,6 @@ encoder: $(VENV)/.dev ## Export the default encoder again
 bundle: $(VENV)/.dev ## Train the default bundle again
 	$(BIN)/python -m streamer.training.default_bundle
 
-.PHONY: metrics-reference
-metrics-reference: $(VENV)/.dev ## Write docs/metrics.md again, from the code
-	$(BIN)/python -m streamer.telemetry.reference > docs/metrics.md
-
 .PHONY: constraints
 constraints: $(VENV)/.dev ## Pin the versions now installed
 	@{ sed -n '/^#/p' constraints.txt; $(BIN)/python -m pip freeze --exclude-editable \
@@ -102,7 +98,7 @@ $(VENV)/.serve: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 # What `test` needs: training and torch too (about 5 GB).
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) -e '.[cpu,train,export,dev]'
+	$(PIP) -e '.[cpu,train,export,otel,dev]'
 	@touch $@ $(VENV)/.serve
 
 $(VENV)/bin/python:

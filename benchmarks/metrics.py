@@ -1,8 +1,9 @@
 """What metrics cost: a scrape of each role with 500 streams, and the CPU of observing a frame.
 
 Each role's observer is told what 500 cameras would have it told, and is scraped over HTTP by
-another process, as Prometheus does it: OpenMetrics, gzip. Beside it, in the same run: the client
-library's text of one gauge with as many series; and the same scrapes while the worker encodes.
+another process, with the headers of Prometheus: it gets OpenMetrics, compressed. Beside it, in the
+same run: the client library's text of one gauge with as many series; and the same scrapes while
+the worker encodes.
 
 Then what observing a frame takes in each role, measuring the backlog and answering a scrape every
 5 s, beside the bare work of a frame: encoding it and stepping the model. And that work in turns
@@ -283,6 +284,7 @@ def in_turns(frame: Frame, *, rounds: int, batch: int) -> tuple[list[float], lis
         def turn(*, with_metrics: bool) -> float:
             begun, used, num = time.monotonic(), time.process_time(), 0
             scraped_at = begun
+            scrapes: list[threading.Thread] = []
             while time.monotonic() - begun < 2 * SCRAPE_SECONDS:
                 frame.encode()
                 frame.step()
@@ -293,7 +295,10 @@ def in_turns(frame: Frame, *, rounds: int, batch: int) -> tuple[list[float], lis
                     if time.monotonic() - scraped_at >= SCRAPE_SECONDS:
                         scraped_at = time.monotonic()
                         for server in servers:
-                            threading.Thread(target=_get, args=(server.port,)).start()
+                            scrapes.append(threading.Thread(target=_get, args=(server.port,)))
+                            scrapes[-1].start()
+            for one in scrapes:
+                one.join()
             return (time.process_time() - used) / num * 1e3
 
         for _ in range(rounds):

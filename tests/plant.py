@@ -15,7 +15,7 @@ from streamer.transport.lease import partition_leases
 from streamer.transport.model_registry import ModelEntry, ModelRegistry
 from streamer.transport.redis import RedisInputReader, RedisStreamLog
 from tests.models import ACTIONS, PHASES, LeakyModel, bundle, features_of
-from tests.samples import START_NS, chunk
+from tests.samples import START_NS, chunk, stamp
 
 KEYS = Keys(1)
 MODELS = ("sha256:model", "sha256:new", "sha256:third")
@@ -48,25 +48,27 @@ class Plant:
         self.past = RedisHistory(client, keys=self.keys)
         self.seq = 0
 
-    def pump(self, model_id="sha256:model"):
+    def pump(self, model_id="sha256:model", observer=None):
         made = Pump(
             stage=stage(model_id),
             reader=RedisInputReader(self.client, keys=self.keys),
             store=self.store,
             models=self.models,
             clock=Clock(),
-            observer=Observers(),
+            observer=observer or Observers(),
             options=PumpOptions(owner="a", replay_seconds=self.replay_seconds),
         )
         made.assign({"cam": 0})
         return made
 
-    def publish(self, num=30, *, first=None):
-        """Frames that say one phase and action after the other."""
+    def publish(self, num=30, *, first=None, sampler=None):
+        """Frames that say one phase and action after the other; some are traced."""
         first = self.seq if first is None else first
         for seq in range(first, first + num):
             row = features_of(seq // 6 % 3, *([0] if seq // 9 % 2 else []))[None]
-            self.log.publish([chunk("cam", seq, features=row)], previous={})
+            trace = None if sampler is None else sampler.sample(stamp("cam", seq))
+            traces = () if trace is None else ((0, trace),)
+            self.log.publish([chunk("cam", seq, features=row, traces=traces)], previous={})
         self.seq = first + num
 
     def fold(self, *, model_id="sha256:model", num=30):

@@ -20,6 +20,7 @@ from streamer.runtime.batcher import Batcher
 from streamer.runtime.clock import SystemClock
 from streamer.runtime.measuring import Measuring
 from streamer.runtime.outbox import Outbox
+from streamer.runtime.traced import traced
 from streamer.stages.encode import assemble_chunks
 from streamer.telemetry.measured import EncoderServed, FramesWaiting, GpuMemory
 from streamer.telemetry.observer import (
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from streamer.core.config import Settings
     from streamer.core.feature import InputEntry
     from streamer.core.frame import FrameStamp
+    from streamer.core.trace import TraceContext
     from streamer.telemetry.observer import Observer, Record
     from streamer.transport.transport import FrameHandle
 
@@ -251,7 +253,7 @@ class EncoderService:
                 handle = cast("FrameHandle", dropped)
                 if self._receiver.is_current(stream_id, handle.stamp.session):
                     overtaken[stream_id] = handle.position
-                self._drop(stream_id, DropReason.OVERWRITTEN, 1)
+                self._drop(stream_id, DropReason.OVERWRITTEN, 1, trace=handle.stamp.trace)
         if overtaken:
             self._receiver.done(overtaken)
 
@@ -304,9 +306,10 @@ class EncoderService:
         if lost:
             self._receiver.done(lost)
         if stamps:
+            publish_seconds = time.monotonic() - published_at
             waits = [taken.seconds_since(stamp.ready, otherwise=taken) for stamp in stamps]
             self._observer.observe(
-                BatchEncoded(waits, encode_seconds, time.monotonic() - published_at)
+                BatchEncoded(waits, encode_seconds, publish_seconds, traced(stamps, waits))
             )
 
     def _fetch(self, handle: FrameHandle, row: int) -> bool:
@@ -316,15 +319,17 @@ class EncoderService:
         age_seconds = now.seconds_since(stamp.ready, otherwise=now)
         recorded = stamp.clock is ClockSource.FILE
         if not recorded and age_seconds > self._settings.encoder.frame_deadline_seconds:
-            self._drop(stamp.stream_id, DropReason.LATE, 1)
+            self._drop(stamp.stream_id, DropReason.LATE, 1, trace=stamp.trace)
             return False
         if not handle.read_into(self._images[row]):
-            self._drop(stamp.stream_id, DropReason.OVERWRITTEN, 1)
+            self._drop(stamp.stream_id, DropReason.OVERWRITTEN, 1, trace=stamp.trace)
             return False
         return True
 
-    def _drop(self, stream_id: str, reason: DropReason, count: int) -> None:
-        self._observer.observe(FramesDropped(stream_id, reason, count))
+    def _drop(
+        self, stream_id: str, reason: DropReason, count: int, *, trace: TraceContext | None = None
+    ) -> None:
+        self._observer.observe(FramesDropped(stream_id, reason, count, trace))
 
     def _make_room(self, stream_id: str, position: int) -> None:
         self._receiver.done({stream_id: position})

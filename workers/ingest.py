@@ -32,6 +32,7 @@ from streamer.telemetry.observer import (
     StreamReleased,
     StreamTakenUp,
 )
+from streamer.telemetry.tracing import HeadSampler
 from streamer.transport.connection import Threads, connect, reconnect
 from streamer.transport.frame_sender import RedisFrameSender
 from streamer.transport.install import agree
@@ -77,6 +78,8 @@ class IngestService:
         self._pictures = Pictures(
             settings, observer, keys=self._keys, preprocess=self._bundle.preprocess
         )
+        tracing = settings.tracing
+        self._sampler = None if tracing.endpoint is None else HeadSampler(tracing.sample_every)
         self._said: set[str] = set()
         self._over: set[str] = set()
         self._watched: dict[str, _Watched] = {}
@@ -303,6 +306,7 @@ class IngestService:
             session=session,
             kind=kind_of(spec.url),
             pictures=self._pictures.of(stream_id),
+            sampler=self._sampler,
         )
 
 

@@ -17,6 +17,8 @@ from streamer.telemetry.families import Role
 from streamer.telemetry.logs import LogObserver, configure_logs
 from streamer.telemetry.observer import Observers
 from streamer.telemetry.prometheus import PrometheusObserver
+from streamer.telemetry.spans import TracingObserver
+from streamer.telemetry.tracing import open_tracing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -73,7 +75,9 @@ def main(
         metrics = PrometheusObserver(
             Role(role), settings.metrics, latency_budget_seconds=settings.latency_budget_seconds
         )
-        service = build(settings, Observers((metrics, LogObserver())), metrics.registry)
+        spans = open_tracing(settings.tracing, role=role)
+        tracing = () if spans is None else (TracingObserver(spans),)
+        service = build(settings, Observers((metrics, LogObserver(), *tracing)), metrics.registry)
     except ConfigError as error:
         print(f"streamer worker {role}: {error}", file=sys.stderr)  # noqa: T201  # usage error
         return 2
@@ -88,4 +92,5 @@ def main(
         metrics_port=settings.metrics.port,
         lifeline_fd=lifeline_fd,
         drain_seconds=settings.drain_seconds,
+        spans=spans,
     )

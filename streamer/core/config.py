@@ -222,6 +222,28 @@ class MetricsSettings(_Section):
         return bounds
 
 
+class TracingSettings(_Section):
+    """Traces of sampled frames, for an OpenTelemetry collector. Needs the extra `otel`."""
+
+    endpoint: str | None = Field(
+        None,
+        description="URL of an OTLP/HTTP receiver, for example http://127.0.0.1:4318; None: off.",
+    )
+    sample_every: int = Field(100, ge=1, description="Of each stream, one frame in so many.")
+    timeout_seconds: float = Field(
+        5.0, gt=0, le=60, description="Longest time for sending once, with retries."
+    )
+    service_name: str = Field(
+        "streamer", min_length=1, description="The roles follow it: streamer-encoder."
+    )
+    headers_file: str | None = Field(
+        None, description="File with lines `Name: value`, sent to the receiver; for its token."
+    )
+    tls_ca: str | None = Field(
+        None, description="PEM file that the receiver's certificate is checked by."
+    )
+
+
 class LogSettings(_Section):
     """Logs, on stderr."""
 
@@ -247,4 +269,5 @@ class Settings(_Section):
     temporal: TemporalSettings = TemporalSettings()
     gateway: GatewaySettings = GatewaySettings()
     metrics: MetricsSettings = MetricsSettings()
+    tracing: TracingSettings = TracingSettings()
     log: LogSettings = LogSettings()

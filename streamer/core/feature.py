@@ -10,6 +10,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from streamer.core.clock import ClockSource, Mark
+    from streamer.core.trace import TraceContext
 
 LEDGER_COLUMNS = ("decode_seconds", "frame_wait_seconds", "encode_seconds")
 """The columns of `FeatureChunk.latency`: the stages a frame has passed when it is a feature."""
@@ -33,6 +34,8 @@ class FeatureChunk:
         clock: What the capture times are taken from.
         encoder_id: Digest of the encoder and its preprocessing.
         ready: When the features were ready.
+        traces: Of the frames among them that were sampled for tracing: row and trace. It travels
+            beside the chunk's bytes, not in them.
     """
 
     stream_id: str
@@ -48,6 +51,7 @@ class FeatureChunk:
     clock: ClockSource
     encoder_id: str
     ready: Mark
+    traces: tuple[tuple[int, TraceContext], ...] = ()
 
     def __post_init__(self) -> None:
         if self.features.ndim != 2 or self.features.dtype != np.float16 or len(self) == 0:

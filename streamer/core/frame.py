@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from streamer.core.clock import ClockSource, Mark
+    from streamer.core.trace import TraceContext
 
 Image = np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]
 """uint8 (H, W, 3), RGB, 0 to 255."""
@@ -33,6 +34,7 @@ class FrameStamp:
         clock: What `captured_at_ns` is taken from.
         decode_seconds: From receipt of the packet to pixels in the encoder's input size.
         ready: When the pixels were ready for the encoder.
+        trace: The trace of a frame that was sampled for tracing.
     """
 
     stream_id: str
@@ -46,6 +48,7 @@ class FrameStamp:
     clock: ClockSource
     decode_seconds: float
     ready: Mark
+    trace: TraceContext | None = None
 
     def __post_init__(self) -> None:
         if not self.stream_id:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from streamer.sources.source import Source
     from streamer.stages.ingest import IngestStage
     from streamer.telemetry.observer import Observer
+    from streamer.telemetry.tracing import HeadSampler
     from streamer.transport.transport import FrameSender, StreamLog
 
 _OVER = (StreamStatus.ENDED, StreamStatus.FAILED)
@@ -45,6 +46,7 @@ class Camera:
         session: This ingest session.
         kind: Of its source; see `kind_of`.
         pictures: Is shown every analysed frame, for people; None if nobody is to see any.
+        sampler: Chooses frames to trace; None: none is.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Camera:
         session: str,
         kind: str = "",
         pictures: RecentPictures | None = None,
+        sampler: HeadSampler | None = None,
     ) -> None:
         self._open_source = open_source
         self._stage = stage
@@ -71,6 +74,7 @@ class Camera:
         self._observer = observer
         self._session = session
         self._pictures = pictures
+        self._sampler = sampler
         self._portrait = Portrait(stage.stream_id, kind=kind, observer=observer)
         self._status: StreamStatus | None = None
         self._reason = ""
@@ -262,6 +266,8 @@ class Camera:
                 image = decoded.to_image(self._preprocess)
                 ready = self._clock.mark()
                 frame = self._stage.frame(decoded, image, ready=ready)
+                if self._sampler is not None:
+                    frame = self._sampler.mark(frame)
                 if not self._sender.send(frame, wait=not source.live):
                     self._observer.observe(
                         FramesDropped(self._stage.stream_id, DropReason.SEND_FULL, 1)

@@ -13,6 +13,7 @@ from streamer.core.state import Commit
 from streamer.runtime.anchors import Anchors
 from streamer.runtime.resume import Resumer
 from streamer.runtime.suspects import Suspects
+from streamer.runtime.traced import TracedFrames
 from streamer.state.store import CommitAnswer
 from streamer.telemetry.observer import (
     ActiveStreams,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from streamer.stages.advanced import Advanced
     from streamer.stages.temporal import TemporalStage
     from streamer.state.store import CheckpointStore, Stored
-    from streamer.telemetry.observer import Observer
+    from streamer.telemetry.observer import Observer, TracedFrame
     from streamer.transport.model_registry import ModelRegistry
     from streamer.transport.transport import InputReader, LogEntry, Unreadable
 
@@ -100,6 +101,7 @@ class Pump:
         )
         self._idle: set[str] = set()
         self._anchors = Anchors(replay_seconds=options.replay_seconds)
+        self._traced = TracedFrames()
         self._awaiting: frozenset[str] = frozenset()
         self._last_commit_seconds = 0.0
         self.fenced = False
@@ -245,6 +247,7 @@ class Pump:
 
     def _advance(self, read: Mapping[str, Rows]) -> None:
         taken = self._clock.mark()
+        traced = self._traced.among(read, taken=taken)
         work = [(self._checkpoints[stream_id], rows) for stream_id, rows in read.items()]
         advanced = self._stage.advance(work, taken=taken)
         stepped = self._clock.mark()
@@ -274,7 +277,7 @@ class Pump:
             for commit, answer in zip(commits, answers, strict=True)
             if self._take_answer(commit, answer)
         ]
-        self._report(advanced, temporal_seconds, committed=committed_ids)
+        self._report(advanced, temporal_seconds, traced, committed=committed_ids)
 
     def _emitted(
         self, one: Advanced, temporal_seconds: float, *, stepped_ns: int
@@ -316,13 +319,20 @@ class Pump:
 
     def _tell(self, stream_id: str, commit: Commit, events: tuple[Event, ...]) -> None:
         for event in events:
-            self._observer.observe(EventCommitted(event))
+            trace = self._traced.of(event)
+            ids = () if trace is None else (trace.trace_id, trace.span_id)
+            self._observer.observe(EventCommitted(event, *ids))
         for letter in commit.dead_letters:
             detail = f"entry {letter.position}: {letter.detail}"
             self._observer.observe(DeadLettered(stream_id, letter.reason, detail))
 
     def _report(
-        self, advanced: list[Advanced], temporal_seconds: float, *, committed: Sequence[str]
+        self,
+        advanced: list[Advanced],
+        temporal_seconds: float,
+        traced: Sequence[TracedFrame],
+        *,
+        committed: Sequence[str],
     ) -> None:
         ledgers = [ledger for one in advanced for ledger in one.frames]
         rest = temporal_seconds + self._last_commit_seconds
@@ -335,6 +345,7 @@ class Pump:
                 frame_age_seconds=[ledger.pipeline_seconds + rest for ledger in ledgers],
                 temporal_seconds=temporal_seconds,
                 commit_seconds=self._last_commit_seconds,
+                traced=traced,
             )
         )
 

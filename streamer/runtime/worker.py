@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import threading
+import time
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from prometheus_client import CollectorRegistry
+
+    from streamer.telemetry.tracing import SpanSink
 
 TURN_SECONDS = 0.25
 """Longest time a turn may wait: how soon a stop is noticed."""
@@ -133,6 +136,7 @@ def serve(
     metrics_port: int,
     lifeline_fd: int | None,
     drain_seconds: float,
+    spans: SpanSink | None = None,
 ) -> int:
     """Run a service until it is told to stop.
 
@@ -144,6 +148,7 @@ def serve(
         metrics_port: Port; 0 takes a free one.
         lifeline_fd: A socket to the supervisor: ready is told there, its end means stop.
         drain_seconds: Shared by all that happens between the stop signal and the exit.
+        spans: Closed last, with what is left of that.
 
     Returns:
         The exit code: 0 after a stop, 1 after a failure, 2 if it was asked for what can't be,
@@ -152,10 +157,18 @@ def serve(
     log = structlog.get_logger()
     health, stop = Health(), Stop()
     WORKER_READY.gauge(registry).set_function(lambda: float(health.ready))
+    until: float | None = None
+
+    def close_spans() -> None:
+        if spans is not None:
+            left = drain_seconds if until is None else until - time.monotonic()
+            spans.close(deadline_seconds=left)
+
     with contextlib.ExitStack() as stack:
         stack.enter_context(stop.on_signals())
         if lifeline_fd is not None:
             stop.on_lifeline(lifeline_fd)
+        stack.callback(close_spans)
         try:
             server = stack.enter_context(
                 HealthServer(health, registry, host=metrics_host, port=metrics_port)
@@ -171,6 +184,7 @@ def serve(
                 os.write(lifeline_fd, msgspec.json.encode(ready) + b"\n")
             _turns(service, health, stop.event, log.warning)
             health.phase = Phase.DRAINING
+            until = time.monotonic() + drain_seconds
             service.drain(deadline_seconds=drain_seconds)
         except StreamerError as error:
             health.phase = Phase.FAILED

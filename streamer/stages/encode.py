@@ -84,4 +84,5 @@ def _chunk(
         clock=first.clock,
         encoder_id=encoder_id,
         ready=ready,
+        traces=tuple((t, s.trace) for t, s in enumerate(stamps) if s.trace is not None),
     )

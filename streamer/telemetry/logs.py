@@ -11,8 +11,10 @@ import structlog
 from streamer.telemetry.observer import (
     CommitRefused,
     DeadLettered,
+    EventCommitted,
     FeaturesRefused,
     FeaturesResent,
+    FramesDropped,
     FramesRefused,
     InputRefused,
     LeasesChanged,
@@ -67,7 +69,7 @@ def configure_logs(*, role: str, level: str = "info", json: bool = True) -> None
 
 
 class LogObserver:
-    """Logs the rare records; the frequent ones are metrics only."""
+    """Logs the rare records; the frequent ones are metrics only, unless the frame is traced."""
 
     def __init__(self) -> None:
         self._log = structlog.get_logger()
@@ -109,5 +111,22 @@ class LogObserver:
                 self._log.info("leases", what=what, gained=gained, lost=lost, held=held)
             case CommitRefused(stream_id, answer):
                 self._log.warning("commit refused", stream=stream_id, answer=answer)
+            case EventCommitted(event, trace_id, span_id) if trace_id:
+                self._log.info(
+                    "event",
+                    stream=event.stream_id,
+                    trace_id=trace_id,
+                    span_id=span_id,
+                    type=event.type.value,
+                    id=event.id,
+                )
+            case FramesDropped(stream_id, reason, _, trace) if trace is not None:
+                self._log.info(
+                    "frame dropped",
+                    stream=stream_id,
+                    trace_id=trace.trace_id,
+                    span_id=trace.span_id,
+                    reason=reason.value,
+                )
             case InputRefused(stream_id, reason, detail):
                 self._log.error("input refused", stream=stream_id, reason=reason, detail=detail)

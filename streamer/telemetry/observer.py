@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from streamer.core.event import Event
     from streamer.core.feature import StatusNote
+    from streamer.core.frame import FrameStamp
+    from streamer.core.trace import TraceContext
 
 
 class DropReason(StrEnum):
@@ -43,12 +45,38 @@ class DropReason(StrEnum):
     """The ingest worker could not hand it on in time."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TracedFrame:
+    """A frame that was sampled for tracing.
+
+    Attributes:
+        stream_id: The camera.
+        epoch: The opening of its source.
+        seq: Its number.
+        trace: Its trace.
+        waited_seconds: What it waited for, before what the record is about began.
+    """
+
+    stream_id: str
+    epoch: int
+    seq: int
+    trace: TraceContext
+    waited_seconds: float
+
+
 @dataclass(frozen=True, slots=True)
 class FramesSent:
-    """The ingest worker handed frames on, or would have, had newer ones not overtaken them."""
+    """The ingest worker handed frames on, or would have, had newer ones not overtaken them.
+
+    Attributes:
+        frames_by_stream: How many.
+        decode_seconds: One per frame that was not overtaken.
+        traced: Those sampled for tracing that are on their way.
+    """
 
     frames_by_stream: Mapping[str, int]
     decode_seconds: Sequence[float]
+    traced: Sequence[FrameStamp] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +100,19 @@ class FramesRefused:
 
 @dataclass(frozen=True, slots=True)
 class FramesDropped:
-    """Analysed frames were lost on purpose, and counted by the process that knows."""
+    """Analysed frames were lost on purpose, and counted by the process that knows.
+
+    Attributes:
+        stream_id: The camera.
+        reason: Why.
+        count: How many.
+        trace: Of the frame, if it is one that was sampled for tracing.
+    """
 
     stream_id: str
     reason: DropReason
     count: int
+    trace: TraceContext | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +130,13 @@ class BatchEncoded:
         frame_wait_seconds: One per frame.
         encode_seconds: Of the whole batch.
         publish_seconds: Of the call that published its features.
+        traced: Its frames that were sampled for tracing.
     """
 
     frame_wait_seconds: Sequence[float]
     encode_seconds: float
     publish_seconds: float
+    traced: Sequence[TracedFrame] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +183,7 @@ class BatchAdvanced:
         frame_age_seconds: One per frame: receipt of its packet → commit.
         temporal_seconds: Of the whole batch.
         commit_seconds: Of the call that committed it.
+        traced: Its frames that were sampled for tracing.
     """
 
     committed: Sequence[str]
@@ -154,6 +193,7 @@ class BatchAdvanced:
     frame_age_seconds: Sequence[float]
     temporal_seconds: float
     commit_seconds: float
+    traced: Sequence[TracedFrame] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,11 +298,13 @@ class EventCommitted:
 
     Attributes:
         event: As it stands there.
-        trace_id: Of the trace that its frame belongs to, 32 hexadecimal digits; None: not traced.
+        trace_id: Of the frame that decided it, if that was sampled for tracing.
+        span_id: The span in that trace that others are children of.
     """
 
     event: Event
     trace_id: str | None = None
+    span_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

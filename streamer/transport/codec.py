@@ -6,6 +6,7 @@ another version are refused, never guessed at.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,6 +16,7 @@ from streamer.core.clock import ClockSource, Mark
 from streamer.core.errors import TransportError
 from streamer.core.feature import LEDGER_COLUMNS, FeatureChunk, StatusNote, StreamStatus
 from streamer.core.frame import FrameStamp
+from streamer.core.trace import TraceContext
 from streamer.transport.transport import LogEntry, Unreadable
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ class StampWire(msgspec.Struct, frozen=True, array_like=True, tag="frame/1"):
     ring: str
     generation: int
     pixels: bytes
+    traceparent: str | None = None
+    """Absent in entries of those who do not know it, who pass over it in ours."""
 
     @classmethod
     def of(
@@ -70,6 +74,7 @@ class StampWire(msgspec.Struct, frozen=True, array_like=True, tag="frame/1"):
             ring,
             generation,
             pixels,
+            None if stamp.trace is None else stamp.trace.traceparent,
         )
 
     def stamp(self) -> FrameStamp:
@@ -86,6 +91,7 @@ class StampWire(msgspec.Struct, frozen=True, array_like=True, tag="frame/1"):
             clock=self.clock,
             decode_seconds=self.decode_seconds,
             ready=Mark(self.ready_domain, self.ready_ns),
+            trace=TraceContext.parse(self.traceparent),
         )
 
 
@@ -125,6 +131,7 @@ class _NoteWire(msgspec.Struct, frozen=True, array_like=True, tag="note/1"):
 _encoder = msgspec.msgpack.Encoder()
 _path_decoder = msgspec.msgpack.Decoder(StampWire | _NoteWire)
 _input_decoder = msgspec.msgpack.Decoder(_ChunkWire | _NoteWire)
+_traces_decoder = msgspec.json.Decoder(list[tuple[int, str]])
 
 
 def encode_stamp(wire: StampWire) -> bytes:
@@ -183,12 +190,45 @@ def decode_input(raw: bytes) -> InputEntry:
         raise TransportError(f"input log: unreadable entry ({error})", retryable=False) from error
 
 
-def read_entry(stream_id: str, position: int, payload: bytes) -> LogEntry | Unreadable:
-    """What an entry's bytes mean."""
+def read_entry(
+    stream_id: str, position: int, payload: bytes, traces: bytes = b""
+) -> LogEntry | Unreadable:
+    """What an entry's bytes mean.
+
+    Args:
+        stream_id: Whose.
+        position: Its place in the log.
+        payload: Its bytes.
+        traces: What `encode_traces` gave, if anything.
+    """
     try:
-        return LogEntry(position, payload, decode_input(payload))
+        entry = decode_input(payload)
     except TransportError as error:
         return Unreadable(stream_id, position, payload, str(error))
+    if traces and isinstance(entry, FeatureChunk):
+        entry = replace(entry, traces=_traces(traces, num_rows=len(entry)))
+    return LogEntry(position, payload, entry)
+
+
+def encode_traces(entry: InputEntry) -> bytes:
+    """The traces of an entry's sampled frames; empty if there are none.
+
+    JSON beside the entry's bytes: the version of a state is a digest of those, and must not depend
+    on who watches.
+    """
+    if isinstance(entry, StatusNote) or not entry.traces:
+        return b""
+    return msgspec.json.encode([(row, trace.traceparent) for row, trace in entry.traces])
+
+
+def _traces(raw: bytes, *, num_rows: int) -> tuple[tuple[int, TraceContext], ...]:
+    """Those that can be read: see `TraceContext.parse`."""
+    try:
+        rows = _traces_decoder.decode(raw)
+    except msgspec.MsgspecError:
+        return ()
+    read = ((row, TraceContext.parse(traceparent)) for row, traceparent in rows)
+    return tuple((row, trace) for row, trace in read if trace and 0 <= row < num_rows)
 
 
 def encode_note(note: StatusNote) -> bytes:

@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import dataclass
 from enum import Enum, auto
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import redis
 from redis.backoff import NoBackoff
@@ -173,10 +173,24 @@ def translated(error: Exception, doing: str) -> TransportError:
     return TransportError(f"Redis: {doing}: {_reason(error)}", retryable=_passes(error))
 
 
+class Row(NamedTuple):
+    """An entry of a stream of ours.
+
+    Attributes:
+        position: The first part of its id.
+        payload: Its bytes.
+        traces: Of its sampled frames, see `codec.encode_traces`; empty if there are none.
+    """
+
+    position: int
+    payload: bytes
+    traces: bytes = b""
+
+
 def read_entries(
     client: redis.Redis, starts: Mapping[str, int], *, limit: int, timeout_seconds: float
-) -> dict[str, list[tuple[int, bytes]]]:
-    """Entries after a position of each stream: by key, (position, payload) in order.
+) -> dict[str, list[Row]]:
+    """Entries after a position of each stream: by key, in order.
 
     Args:
         client: A connection.
@@ -197,7 +211,8 @@ def read_entries(
             answer = client.xread(ids, count=limit, block=block_ms) or []
     return {
         key.decode(): [
-            (int(entry_id.partition(b"-")[0]), fields.get(b"e", b"")) for entry_id, fields in rows
+            Row(int(entry_id.partition(b"-")[0]), fields.get(b"e", b""), fields.get(b"t", b""))
+            for entry_id, fields in rows
         ]
         for key, rows in answer
     }

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from streamer.core.frame import FrameStamp
+
 _POLL_WHILE_WAITING_SECONDS = 0.005
 
 
@@ -33,6 +35,8 @@ class QueuedEntry:
     payload: bytes
     kind: EntryKind
     decode_seconds: float = 0.0
+    traced: FrameStamp | None = None
+    """The frame, if it was sampled for tracing."""
 
 
 class FrameQueue:

@@ -94,7 +94,7 @@ class RedisFrameReceiver:
         received: list[FrameHandle | StatusNote | Unreadable] = []
         for key, rows in read.items():
             stream_id = self._key_of[key]
-            for position, payload in rows:
+            for position, payload, _ in rows:
                 self._positions[stream_id] = position
                 try:
                     entry = decode_path_entry(payload)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import redis
 
     from streamer.core.feature import StatusNote
-    from streamer.core.frame import Frame
+    from streamer.core.frame import Frame, FrameStamp
     from streamer.transport.keys import Keys
     from streamer.transport.pixels import PixelStore
 
@@ -110,6 +110,7 @@ class RedisFrameSender:
                 payload,
                 kind,
                 stamp.decode_seconds,
+                None if stamp.trace is None else stamp,
             )
         )
 
@@ -137,7 +138,8 @@ class RedisFrameSender:
         by_stream = Counter(entry.stream_id for entry in frames) + overtaken
         told: list[FramesSent | FramesRefused] = []
         if by_stream:
-            told.append(FramesSent(by_stream, [entry.decode_seconds for entry in frames]))
+            decode_seconds = [entry.decode_seconds for entry in frames]
+            told.append(FramesSent(by_stream, decode_seconds, _traced(frames, refused)))
         # Nobody sees the hole before a frame that was refused.
         told += [replace(one, frames=one.frames + overtaken[one.stream_id]) for one in refused]
         return told
@@ -246,3 +248,14 @@ class RedisFrameSender:
             in_path.append(entry.entry_us)
             if len(in_path) > limits[entry.kind]:
                 self._evicted[entry.stream_id].append(in_path.popleft())
+
+
+def _traced(
+    frames: Sequence[QueuedEntry], refused: Sequence[FramesRefused]
+) -> tuple[FrameStamp, ...]:
+    """The sampled frames that are on their way."""
+    sampled = [entry.traced for entry in frames if entry.traced is not None]
+    if not sampled:
+        return ()
+    turned_away = {one.stream_id for one in refused}
+    return tuple(stamp for stamp in sampled if stamp.stream_id not in turned_away)

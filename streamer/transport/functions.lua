@@ -103,7 +103,8 @@ end
 
 -- KEYS: source hash, features stream, frame path and state hash of each entry. What the log has
 -- taken is also removed from the frame path: consuming frames and producing features is one step.
--- ARGV: cap, then session, epoch, entry_us, previous_us (-1: unknown), payload of each entry.
+-- ARGV: cap, then session, epoch, entry_us, previous_us (-1: unknown), payload of each entry; then, if
+-- any has some, the traces of each.
 -- Returns {answer, last_us} of each entry.
 local function publish(keys, args)
   local cap = tonumber(args[1])
@@ -139,7 +140,10 @@ local function publish(keys, args)
         if length >= cap then
           answers[i] = {'full', last_text}
         else
-          local added = redis.pcall('XADD', features, args[base + 1] .. '-0', 'e', args[base + 3])
+          local fields = {'e', args[base + 3]}
+          local traces = args[1 + 5 * (#keys / 4) + i]
+          if traces and traces ~= '' then fields = {'e', args[base + 3], 't', traces} end
+          local added = redis.pcall('XADD', features, args[base + 1] .. '-0', unpack(fields))
           if type(added) == 'table' and added.err then
             -- Somebody has written to our key, further on than we are.
             answers[i] = {'foreign', features}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Generic
 import numpy as np
 
 from streamer.telemetry.observer import FramesSent
-from streamer.transport.codec import encode_input, read_entry
+from streamer.transport.codec import encode_input, encode_traces, read_entry
 from streamer.transport.lease import NOTHING_KNOWN, Share
 from streamer.transport.transport import Opened, PublishAnswer, Published
 
@@ -36,7 +36,7 @@ class MemoryStreamLog:
     def __init__(self, *, max_unread: int = 3_000) -> None:
         self._max_unread = max_unread
         self._sources: defaultdict[str, _Source] = defaultdict(_Source)
-        self._entries: defaultdict[str, deque[tuple[int, bytes]]] = defaultdict(deque)
+        self._entries: defaultdict[str, deque[tuple[int, bytes, bytes]]] = defaultdict(deque)
         self._changed = threading.Condition()
 
     def open_source(self, stream_id: str, *, session: str, at_least_epoch: int = 1) -> Opened:
@@ -70,9 +70,7 @@ class MemoryStreamLog:
         with self._changed:
             self._changed.wait_for(lambda: any(self._after(positions)), timeout_seconds)
             return {
-                stream_id: [
-                    read_entry(stream_id, position, payload) for position, payload in rows[:limit]
-                ]
+                stream_id: [read_entry(stream_id, *row) for row in rows[:limit]]
                 for stream_id, rows in zip(positions, self._after(positions), strict=True)
                 if rows
             }
@@ -83,7 +81,7 @@ class MemoryStreamLog:
         while entries and entries[0][0] <= position:
             entries.popleft()
 
-    def _after(self, positions: Mapping[str, int]) -> list[list[tuple[int, bytes]]]:
+    def _after(self, positions: Mapping[str, int]) -> list[list[tuple[int, bytes, bytes]]]:
         return [
             [row for row in self._entries[stream_id] if row[0] > position]
             for stream_id, position in positions.items()
@@ -103,7 +101,7 @@ class MemoryStreamLog:
         elif len(entries) >= self._max_unread:
             answer = PublishAnswer.FULL
         else:
-            entries.append((entry.entry_us, encode_input(entry)))
+            entries.append((entry.entry_us, encode_input(entry), encode_traces(entry)))
             source.last_us = entry.entry_us
         return Published(answer, source.last_us)
 

@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from streamer.core.errors import ForeignKeysError, MemoryFullError, TransportError
-from streamer.transport.codec import encode_input, read_entry
+from streamer.transport.codec import encode_input, encode_traces, read_entry
 from streamer.transport.connection import Call, call, call_many, read_entries, redis_errors
 from streamer.transport.transport import Opened, PublishAnswer, Published
 
@@ -119,6 +119,9 @@ class RedisStreamLog:
                 previous.get(stream_id, UNKNOWN_PREVIOUS),
                 encode_input(entry),
             ]
+        traces = [encode_traces(entry) for entry in entries]
+        if any(traces):
+            args += traces
         return Call("publish", keys, args)
 
     def _relieve(self, entries: Sequence[InputEntry]) -> None:
@@ -149,9 +152,7 @@ class RedisInputReader:
             raise_foreign(self._client, stream_of, error)
             raise
         return {
-            stream_of[key]: [
-                read_entry(stream_of[key], position, payload) for position, payload in rows
-            ]
+            stream_of[key]: [read_entry(stream_of[key], *row) for row in rows]
             for key, rows in read.items()
         }
 

@@ -10,6 +10,7 @@ import pytest
 
 from streamer.core.errors import TransportError
 from streamer.core.feature import StatusNote
+from streamer.core.trace import TraceContext
 from streamer.telemetry.observer import FramesRefused, FramesSent
 from streamer.transport.connection import connect
 from streamer.transport.embedded import EmbeddedValkey
@@ -24,6 +25,7 @@ from tests.samples import frame, note
 from tests.servers import CLUSTER, SERVERS, serving
 
 SLOTS = 4
+TRACE = TraceContext("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7")
 
 
 @pytest.fixture(
@@ -85,6 +87,17 @@ def test_frames_arrive_with_stamp_and_pixels(path):
     assert got["cam"].stamp == sent[0].stamp
     assert got["two"].stamp == sent[1].stamp
     assert [pixels_of(got["cam"]), pixels_of(got["two"])] == [1, 2]
+
+
+def test_a_sampled_frame_arrives_with_its_trace_and_is_reported(path):
+    sent = [frame(seq=0), frame(seq=1, trace=TRACE)]
+    told = []
+    for one in sent:
+        path[0].send(one, wait=False)
+    if hasattr(path[0], "_call"):  # in memory nobody reports it: that path is not traced
+        told = path[0].flush(timeout_seconds=0.01)
+        assert [stamp.trace for record in told for stamp in record.traced] == [TRACE]
+    assert [handle.stamp.trace for handle in receive(path, 2)] == [None, TRACE]
 
 
 def test_notes_keep_their_place_among_the_frames(path):

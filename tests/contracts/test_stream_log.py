@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from streamer.core.feature import FeatureChunk
+from streamer.core.trace import TraceContext
+from streamer.transport.codec import encode_input
 from streamer.transport.connection import connect
 from streamer.transport.keys import Keys
 from streamer.transport.lease import watch_leases
@@ -13,6 +15,8 @@ from streamer.transport.redis import RedisInputReader, RedisStreamLog
 from streamer.transport.transport import PublishAnswer, Unreadable
 from tests.samples import chunk, note
 from tests.servers import CLUSTER, SERVERS, serving
+
+TRACE = TraceContext("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7")
 
 
 @pytest.fixture(params=["memory", *SERVERS, CLUSTER])
@@ -69,6 +73,21 @@ def test_entries_are_read_in_order_as_they_were_written(log, reader):
     assert got.captured_at_ns.tolist() == written[1].captured_at_ns.tolist()
     assert got.pts_seconds.tolist() == written[1].pts_seconds.tolist()
     assert (got.first_seq, got.epoch, got.clock, got.ready) == (0, 1, "host", written[1].ready)
+
+
+def test_traces_are_read_as_they_were_written_beside_the_same_bytes(log, reader):
+    log.open_source("two", session="s1")
+    traces = ((0, TRACE), (2, TRACE))
+    for first_seq, own in ((0, ()), (3, traces), (6, ())):
+        sent = [
+            chunk(first_seq=first_seq, length=3, traces=own),
+            chunk("two", first_seq=first_seq, length=3),
+        ]
+        assert publish(log, *sent) == [PublishAnswer.ACCEPTED] * 2
+    assert [row.entry.traces for row in read(reader)] == [(), traces, ()]
+    others = read(reader, "two")
+    assert [row.entry.traces for row in others] == [(), (), ()]
+    assert read(reader)[1].payload == encode_input(chunk(first_seq=3, length=3))
 
 
 def test_reading_goes_on_after_a_position_and_stops_at_the_limit(log, reader):

@@ -66,7 +66,7 @@ def test_streams_of_many_slots_are_read_together(client):
             pipeline.xadd(key, {"e": key}, id=f"{position}-0")
     pipeline.execute()
     read = read_entries(client, starts, limit=3, timeout_seconds=0.2)
-    assert read == {key: [(at, key.encode()) for at in (6, 7, 8)] for key in starts}
+    assert read == {key: [(at, key.encode(), b"") for at in (6, 7, 8)] for key in starts}
 
 
 @pytest.mark.parametrize("stream_ids", [["cam-0"], ["cam-0", "cam-1"]], ids=["one slot", "two"])
@@ -79,7 +79,7 @@ def test_a_waiting_reader_sees_what_comes(client, cluster, stream_ids):
     timer.start()
     began = time.monotonic()
     assert read_entries(client, starts, limit=3, timeout_seconds=20) == {
-        KEYS.features(stream_ids[-1]): [(1, b"x")]
+        KEYS.features(stream_ids[-1]): [(1, b"x", b"")]
     }
     assert time.monotonic() - began < 10
     timer.join()
@@ -128,7 +128,7 @@ def test_reading_goes_on_while_a_slot_moves(client, cluster):
     client.xadd(present, {"e": b"1"}, id="1-0")
     target = other_node(cluster, slot)
     starts = {present: 0, missing: 0}
-    expected = {present: [(1, b"1")]}
+    expected = {present: [(1, b"1", b"")]}
     cluster.begin_migration(slot, target)
     assert read_entries(client, starts, limit=3, timeout_seconds=0.5) == expected
     assert cluster.move_keys(slot, target) == 1
@@ -152,7 +152,7 @@ def test_a_waiting_reader_follows_its_slot(client, cluster):
     timer.start()
     began = time.monotonic()
     read = read_entries(client, {key: 1}, limit=3, timeout_seconds=20)
-    assert read == {key: [(2, b"new")]}
+    assert read == {key: [(2, b"new", b"")]}
     assert time.monotonic() - began < 10
     timer.join()
     writer.close()

@@ -26,6 +26,7 @@ from streamer.transport.keys import Keys
 from streamer.transport.registry import StreamRegistry
 from tests.eventlog import append, log, make_event
 from tests.gateways import HEADERS, PATIENCE_SECONDS, TOKEN, Gateway
+from tests.metrics import values_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -245,10 +246,34 @@ def test_a_slow_client_is_cut_off_and_others_are_not(client, url, shared_ready):
         metrics = httpx.get(f"http://127.0.0.1:{shared_ready.metrics_port}/metrics").text
         assert 'streamer_gateway_disconnects_total{reason="overflow"} 1.0' in metrics
         assert 'streamer_gateway_clients{transport="sse"} 2.0' in metrics
+        # The quick one had them in several writes, the slow one some.
+        assert "streamer_gateway_delivery_seconds_count 0.0" not in metrics
         heard = answer.read()
     assert heard.count(b"event: overflow\n") == 1
     assert heard.rstrip(b"\r\n0").endswith(b"}")
     assert heard.count(b"event: streamer.stream.status\n") < 2500
+
+
+def test_why_clients_went_is_counted(client, url, shared_ready):
+    def counted():
+        text = httpx.get(f"http://127.0.0.1:{shared_ready.metrics_port}/metrics").text
+        return values_of(text)
+
+    left = ("streamer_gateway_disconnects_total", "left")
+    gaps = ("streamer_gateway_gaps_total",)
+    before = counted()
+    append(client, [make_event(number) for number in range(20)])
+    cursor = log(client)[4][0]
+    append(client, [make_event(20)], max_events=10)
+    with listening(url, **{"Last-Event-ID": cursor}) as messages:
+        assert next(messages).event == "gap"
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while counted().get(left, 0) == before.get(left, 0):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert counted()[gaps] > before[gaps]
+    route = ("streamer_gateway_requests_total", "GET", "/v1/events", "200")
+    assert counted()[route] == before.get(route, 0) + 1
 
 
 def test_an_idle_stream_has_heartbeats(shared_valkey, client):

@@ -8,18 +8,24 @@ import pytest
 from streamer.core.clock import Mark
 from streamer.core.errors import StateError, TransportError
 from streamer.core.event import EventType
+from streamer.core.trace import TraceContext
 from streamer.runtime.pump import Pump, PumpOptions
+from streamer.runtime.traced import TracedFrames
 from streamer.stages.temporal import TemporalStage
 from streamer.state.memory import MemoryCheckpointStore
 from streamer.telemetry.observer import (
+    BatchAdvanced,
     CommitRefused,
     DeadLettered,
+    EventCommitted,
     InputRefused,
     StateReset,
     StreamsAwaitingModel,
 )
 from streamer.transport.memory import MemoryLeases, MemoryStreamLog
 from streamer.transport.model_registry import ModelEntry, WantedModel
+from streamer.transport.transport import LogEntry
+from tests.eventlog import make_event
 from tests.models import ACTIONS, PHASES, LeakyModel, bundle, features_of
 from tests.samples import chunk
 
@@ -89,12 +95,14 @@ class World:
         made.assign({stream_id: slot for slot, stream_id in enumerate(streams)})
         return made
 
-    def publish(self, stream_id, *rows):
+    def publish(self, stream_id, *rows, trace=None):
+        traces = () if trace is None else ((0, trace),)
         for features in rows:
             seq = self.num_published.get(stream_id, 0)
             if not seq:
                 self.log.open_source(stream_id, session="s1")
-            self.log.publish([chunk(stream_id, seq, features=features[None])], previous={})
+            entry = chunk(stream_id, seq, features=features[None], traces=traces)
+            self.log.publish([entry], previous={})
             self.num_published[stream_id] = seq + 1
 
     def drain(self, pump):
@@ -364,3 +372,29 @@ def test_a_silent_stream_that_was_rolled_back_is_noticed():
     world.store._stored = late
     pump.assign({"cam": 0})
     assert pump._checkpoints["cam"].version == late["cam"][0]
+
+
+def test_events_of_a_sampled_frame_name_its_trace_and_those_of_others_none():
+    world, trace = World(), TraceContext("a" * 32, "b" * 16)
+    world.publish("cam", *[features_of(0)] * 6)
+    world.publish("cam", features_of(1), trace=trace)
+    world.publish("cam", *[features_of(1)] * 6)
+    world.drain(world.pump("cam"))
+    (frame,) = [frame for batch in world.of(BatchAdvanced) for frame in batch.traced]
+    assert (frame.stream_id, frame.epoch, frame.seq, frame.trace) == ("cam", 1, 6, trace)
+    told = {record.event.data.frame.seq: record.trace_id for record in world.of(EventCommitted)}
+    assert told[6] == trace.trace_id
+    assert {told[seq] for seq in told if seq != 6} == {None}
+    assert len(told) > 1
+
+
+def test_a_pump_remembers_no_more_sampled_frames_than_it_may(monkeypatch):
+    monkeypatch.setattr("streamer.runtime.traced.MAX_REMEMBERED", 3)
+    frames, trace = TracedFrames(), TraceContext("a" * 32, "b" * 16)
+    for seq in range(5):
+        entry = chunk("cam", seq, traces=((0, trace),))
+        row = LogEntry(entry.entry_us, b"", entry)
+        assert len(frames.among({"cam": [row]}, taken=entry.ready)) == 1
+    moved = [frames.of(make_event(seq, type=EventType.ACTION_START)) for seq in range(5)]
+    assert moved == [None, None, trace, trace, trace]
+    assert frames.of(make_event(4, type=EventType.STREAM_STATUS)) is None

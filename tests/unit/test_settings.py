@@ -170,3 +170,25 @@ def test_validate(tmp_path):
     assert len(lines) == 3
     for key, line in zip(("redis.url", "encoder.threads", "encoder.treads"), lines, strict=True):
         assert key in line
+
+
+@pytest.mark.parametrize("key", ["stage_buckets", "batch_buckets", "delay_buckets"])
+def test_buckets_are_positive_and_increase(key):
+    settings = load_settings(overrides={f"metrics.{key}": "0.5,1,20"})
+    assert getattr(settings.metrics, key) == (0.5, 1.0, 20.0)
+    for wrong in ("1,1", "2,1", "0,1", "-1,1", "1,inf", "1,nan", "nan", ""):
+        with pytest.raises(ConfigError, match=rf"metrics\.{key}(\.0)?: "):
+            load_settings(overrides={f"metrics.{key}": wrong})
+
+
+def test_the_default_buckets_are_buckets():
+    defaults = Settings().metrics.model_dump()
+    assert load_settings(overrides={f"metrics.{k}": v for k, v in defaults.items()}) == Settings()
+
+
+def test_the_latency_budget_is_no_longer_the_gateways():
+    assert load_settings(overrides={"latency_budget_seconds": "0.4"}).latency_budget_seconds == 0.4
+    with pytest.raises(ConfigError, match=r"unknown key 'gateway\.latency_budget_seconds'"):
+        load_settings(overrides={"gateway.latency_budget_seconds": 0.4})
+    with pytest.raises(ConfigError, match="latency_budget_seconds"):
+        load_settings(overrides={"latency_budget_seconds": 0})

@@ -244,3 +244,11 @@ def test_a_gpu_gives_the_same_features_in_bfloat16(resnet18):
     # bfloat16 has 8 bits of mantissa, and 18 layers add up.
     error = np.abs(on_gpu.encode(images).astype(np.float32) - expected)
     assert error.max() <= 0.05 * np.abs(expected).max()
+    assert on_gpu.device == "cuda:0"
+    memory = on_gpu.memory_bytes()
+    assert memory["reserved"] >= memory["allocated"] > 10_000_000  # its weights, at least
+
+
+def test_it_says_where_it_computes(resnet18):
+    assert (resnet18.backend, resnet18.device) == ("torch", "cpu")
+    assert resnet18.memory_bytes() == {}

@@ -1,8 +1,7 @@
-"""`docs/metrics.md`, from the declarations: `python -m streamer.telemetry.reference`."""
+"""`docs/metrics.md`: every metric family, from its declaration."""
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from streamer.core.config import MetricsSettings, Settings
@@ -15,6 +14,8 @@ if TYPE_CHECKING:
 
     from streamer.telemetry.families import Family
 
+PAGE = "metrics.md"
+
 HEADING = "| name | type | unit | labels | series | meaning |"
 
 _HEAD = """\
@@ -22,8 +23,7 @@ _HEAD = """\
 
 Every worker serves its metrics at `/metrics` of its metrics port (`metrics.host`, \
 `metrics.port`), in Prometheus' text format or in OpenMetrics, whichever is asked for. This page \
-is written from the code by `make metrics-reference`, and a test compares it with what real \
-workers serve.
+is written from the code, and a test compares it with what real workers serve.
 
 ## Conventions
 
@@ -62,7 +62,7 @@ Each worker also has the `process_*` and `python_*` families of the Prometheus c
 """
 
 
-def page() -> str:
+def text() -> str:
     """The whole page."""
     metrics = MetricsSettings()
     rows: tuple[tuple[str, str, tuple[float, ...]], ...] = (
@@ -105,7 +105,3 @@ def _row(family: Family) -> str:
         family.meaning,
     )
     return f"| {' | '.join(cells)} |"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(page())
