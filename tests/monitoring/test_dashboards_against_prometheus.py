@@ -1,6 +1,13 @@
-"""Every query of the dashboards and rules, asked of a real Prometheus about a real run."""
+"""Every query of the dashboards and rules, asked of a real Prometheus about a real run.
+
+And scrapers that hang, which the run has to bear.
+"""
 
 from __future__ import annotations
+
+import contextlib
+import socket
+import time
 
 import pytest
 
@@ -15,6 +22,7 @@ from tests.dashboards import (
 )
 from tests.monitoring.conftest import RARE, filled_in
 from tests.monitoring.test_expressions import BY_NAME, values_known
+from tests.prometheus_server import wait_until
 from tests.promql import Selector, selectors, without_conditions
 
 pytestmark = pytest.mark.alone
@@ -78,3 +86,45 @@ def test_what_is_misspelt_is_not_found(watched):
     assert not found(watched, Selector("streamer_frame_total"))
     assert not found(watched, Selector("streamer_streams", (("state", "=", "well"),)))
     assert not found(watched, Selector("redis_upp"))
+
+
+EACH = 50
+"""Connections of each kind, at every worker."""
+
+
+def number(prometheus, expr):
+    (series,) = prometheus.now(expr)
+    return float(series["value"][1])
+
+
+@pytest.fixture
+def hanging(watched):
+    """Of a hundred scrapers of every worker, half never end their request, half never read."""
+    with contextlib.ExitStack() as stack:
+        for series in watched.now('up{job="streamer"}'):
+            host, _, port = series["metric"]["instance"].rpartition(":")
+            for request in (b"GET /metrics HT", b"GET /metrics HTTP/1.1\r\nHost: worker\r\n\r\n"):
+                for _ in range(EACH):
+                    connection = socket.socket()
+                    stack.callback(connection.close)
+                    # So little that an answer does not fit: the worker's write has to wait.
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+                    connection.settimeout(5)
+                    connection.connect((host, int(port)))
+                    connection.sendall(request)
+        yield
+
+
+@pytest.mark.usefixtures("hanging")
+def test_workers_answer_other_scrapers_and_go_on(watched):
+    begun, events = time.time(), "sum(streamer_events_total)"
+    before = number(watched, events)
+
+    def scraped_since():
+        oldest = number(watched, 'min(timestamp(up{job="streamer"}))')
+        return oldest > begun + 2 and number(watched, events) > before
+
+    # What Prometheus counts, it has scraped: events go on, and so does the metrics page.
+    wait_until(scraped_since, "scrapes and events")
+    assert number(watched, 'min(up{job="streamer"})') == 1
+    assert number(watched, "min(streamer_worker_ready)") == 1
