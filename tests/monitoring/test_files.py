@@ -186,3 +186,28 @@ def test_provisioning_finds_the_dashboards():
     assert source["type"] == "prometheus"
     scraped = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())["global"]
     assert source["jsonData"]["timeInterval"] == scraped["scrape_interval"]
+
+
+@pytest.mark.parametrize(
+    ("name", "role"),
+    [
+        *((role, role) for role in ("ingest", "encoder", "temporal", "gateway")),
+        ("encoder-gpu", "encoder"),
+    ],
+)
+def test_the_role_comes_from_the_name_that_was_looked_up(name, role):
+    jobs = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())["scrape_configs"]
+    (job,) = [job for job in jobs if job["job_name"] == "streamer"]
+    ((lookup,), (rule,)) = job["dns_sd_configs"], job["relabel_configs"]
+    assert name in lookup["names"]
+    found = re.fullmatch(rule["regex"], name)
+    assert re.sub(r"\$(\d)", lambda group: found[int(group[1])] or "", rule["replacement"]) == role
+
+
+def test_the_configuration_shown_for_ones_own_prometheus_is_right(tmp_path):
+    page = (ROOT / "docs/monitoring.md").read_text()
+    (shown_config,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    path = tmp_path / "prometheus.yml"
+    path.write_text(shown_config.replace("/path/to/streamer", str(ROOT)))
+    said = run("promtool", "check", "config", str(path))
+    assert "2 rule files found" in said
