@@ -8,9 +8,8 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 # Debian packages for tests: the RTSP server that plays the camera, Redis beside Valkey, clients.
-TEST_PACKAGES := chromium curl redis-server gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
-	gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav python3-gi \
-	prometheus prometheus-alertmanager prometheus-redis-exporter
+TEST_PACKAGES := chromium curl openssl redis-server prometheus prometheus-alertmanager prometheus-redis-exporter gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
+	gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav python3-gi
 
 .PHONY: help
 help: ## Show this
@@ -52,9 +51,30 @@ format: $(VENV)/.dev ## Format the code
 faults: $(VENV)/.dev test-packages ## Faults of every kind on real processes: SEEDS='1 2 3'
 	$(BIN)/python -m tests.faults.campaign $(if $(SEEDS),--seeds $(SEEDS)) $(FAULTS)
 
+.PHONY: test-redis
+test-redis: $(VENV)/.dev test-packages ## Users, permissions and TLS on Redis and on Valkey, and the page about them
+	TEST_REDIS=all $(BIN)/python -m pytest --numprocesses $(JOBS) tests/integration/test_redis_*.py
+
 .PHONY: disconnects
 disconnects: $(VENV)/.dev ## Cut clients of the gateway off 10,000 times: does each have the whole log?
 	$(BIN)/python -m tests.disconnects $(DISCONNECTS)
+
+.PHONY: docs
+docs: $(VENV)/.docs ## Build the documentation site into build/site, strictly
+	$(BIN)/zensical build --strict --clean
+
+.PHONY: docs-serve
+docs-serve: $(VENV)/.docs ## Serve the site on 127.0.0.1:8000, built again at every change
+	$(BIN)/zensical serve --dev-addr 127.0.0.1:8000
+
+.PHONY: generated
+generated: $(VENV)/.dev ## Write the reference pages of docs/ again, from the code
+	$(BIN)/python -m reference
+
+.PHONY: test-docs
+test-docs: $(VENV)/.dev test-packages ## Type every page of docs/, the slow ones too, and list what can't be
+	$(BIN)/python -m tests.pages
+	TEST_DOCS=all $(BIN)/python -m pytest tests/docs
 
 .PHONY: bench
 bench: $(VENV)/.dev test-packages ## Measure the pipeline beside its bare parts, in one run
@@ -98,8 +118,13 @@ $(VENV)/.serve: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 # What `test` needs: training and torch too (about 5 GB).
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) -e '.[cpu,train,export,otel,dev]'
-	@touch $@ $(VENV)/.serve
+	$(PIP) -e '.[cpu,train,export,otel,dev,docs]'
+	@touch $@ $(VENV)/.serve $(VENV)/.docs
+
+# What `docs` needs: the site's generator, no torch.
+$(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) -e '.[docs]'
+	@touch $@
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -116,8 +141,9 @@ venv-package:
 .PHONY: test-packages
 test-packages:
 	@if /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0")' 2>/dev/null \
-		&& command -v redis-server >/dev/null && command -v redis-cli >/dev/null && command -v curl >/dev/null && command -v chromium >/dev/null \
-		&& command -v prometheus >/dev/null && command -v amtool >/dev/null && command -v prometheus-redis-exporter >/dev/null; then :; \
+		&& command -v redis-server >/dev/null && command -v redis-cli >/dev/null && command -v openssl >/dev/null \
+		&& command -v prometheus >/dev/null && command -v amtool >/dev/null \
+		&& command -v prometheus-redis-exporter >/dev/null && command -v curl >/dev/null && command -v chromium >/dev/null; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
 			apt-get -qq install -y --no-install-recommends $(TEST_PACKAGES) >/dev/null; \

@@ -31,11 +31,13 @@ from streamer.telemetry.observer import (
     StreamReleased,
     StreamTakenUp,
 )
+from streamer.transport.access import RedisAccess
 from streamer.transport.backlog import FrameBacklog
 from streamer.transport.connection import Threads, connect, reconnect
 from streamer.transport.frame_receiver import RedisFrameReceiver
 from streamer.transport.install import agree
 from streamer.transport.keys import Keys
+from streamer.transport.permissions import Role
 from streamer.transport.pixels import PixelReader
 from streamer.transport.redis import RedisStreamLog
 from streamer.transport.registry import StreamRegistry
@@ -91,7 +93,7 @@ class EncoderService:
         self._assigned_at = -ASSIGN_SECONDS
         self._backlog = FrameBacklog(keys=self._keys, clock=self._clock)
         self._measuring = Measuring(
-            lambda: connect(settings.redis.url),
+            lambda: connect(settings.redis.url, access=RedisAccess.of(settings.redis)),
             self._measure,
             unknown=FramesWaiting(nan, nan),
             observer=observer,
@@ -130,7 +132,10 @@ class EncoderService:
         # The largest batch too, so that all memory is taken now and not under load.
         for size in (1, max_size):
             self._encoder.encode(self._images[:size])
-        self._client = connect(self._settings.redis.url, threads=Threads.ONE)
+        redis = self._settings.redis
+        self._client = connect(
+            redis.url, access=RedisAccess.of(redis), threads=Threads.ONE, role=Role.ENCODER
+        )
         agree(self._client, keys=self._keys)
         self._registry = StreamRegistry(self._client, keys=self._keys)
         self._receiver = RedisFrameReceiver(self._client, keys=self._keys, pixels=PixelReader())

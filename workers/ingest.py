@@ -33,11 +33,13 @@ from streamer.telemetry.observer import (
     StreamTakenUp,
 )
 from streamer.telemetry.tracing import HeadSampler
+from streamer.transport.access import RedisAccess
 from streamer.transport.connection import Threads, connect, reconnect
 from streamer.transport.frame_sender import RedisFrameSender
 from streamer.transport.install import agree
 from streamer.transport.keys import Keys
 from streamer.transport.lease import RedisRoster, watch_leases
+from streamer.transport.permissions import Role
 from streamer.transport.pixels import InlinePixels, SharedMemoryPixels
 from streamer.transport.redis import RedisStreamLog
 from streamer.transport.registry import StreamRegistry
@@ -97,9 +99,11 @@ class IngestService:
         swept = sweep()
         if swept:
             structlog.get_logger().info("removed rings of crashed workers", count=len(swept))
-        self._client = connect(self._settings.redis.url, threads=Threads.ONE)
+        redis = self._settings.redis
+        access = RedisAccess.of(redis)
+        self._client = connect(redis.url, access=access, threads=Threads.ONE, role=Role.INGEST)
         # The cameras' threads have connections of their own: the work loop hears of every loss.
-        self._camera_client = connect(self._settings.redis.url)
+        self._camera_client = connect(redis.url, access=access)
         agree(self._client, keys=self._keys)
         self._registry = StreamRegistry(self._client, keys=self._keys)
         self._wanted = WantedStreams(self._registry, self._observer)

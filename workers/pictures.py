@@ -17,6 +17,7 @@ from streamer.core.event import SNAPSHOT_TYPES, FrameRef
 from streamer.runtime.pictures import RecentPictures
 from streamer.sources.jpeg import JpegEncoder
 from streamer.telemetry.observer import SnapshotTaken
+from streamer.transport.access import RedisAccess
 from streamer.transport.connection import connect
 from streamer.transport.pictures import Picture, PictureStore
 
@@ -58,12 +59,14 @@ class Pictures:
     ) -> None:
         self._settings = settings.ingest
         self._url = settings.redis.url
+        self._access = RedisAccess.of(settings.redis)
         self._observer = observer
         self._keys = keys
         self._preprocess = preprocess
         self._streams: dict[str, RecentPictures] = {}
         self._gone: list[str] = []
         self._watched: set[str] = set()
+        self._trouble = ""
         self._looked_at = 0.0
         self._jpeg = JpegEncoder()
         self._stopped = threading.Event()
@@ -71,9 +74,9 @@ class Pictures:
 
     @property
     def remark(self) -> str:
-        """A line for the probes, if the thread is gone."""
+        """A line for the probes, if there are no pictures."""
         ended = self._thread.ident is not None and not self._thread.is_alive()
-        return "pictures: the thread has ended; see the log" if ended else ""
+        return "pictures: the thread has ended; see the log" if ended else self._trouble
 
     def of(self, stream_id: str) -> RecentPictures:
         """Where a new camera puts its frames."""
@@ -103,21 +106,20 @@ class Pictures:
             self._thread.join(IDLE_SECONDS * 2)
 
     def _run(self) -> None:
-        lost = False
         while not self._stopped.is_set():
             try:
-                with contextlib.closing(connect(self._url)) as client:
+                with contextlib.closing(connect(self._url, access=self._access)) as client:
                     # From now on: frames of older events are not remembered.
                     follower = Follower(EventLog(client))
                     follower.begin(None)
-                    lost = False
+                    self._trouble = ""
                     store = PictureStore(client, keys=self._keys)
                     while not self._stopped.is_set():
                         self._turn(follower, store)
             except (TransportError, SourceError) as error:
-                if not lost:
+                if not self._trouble:
                     structlog.get_logger().warning("no pictures", error=str(error))
-                lost = True
+                self._trouble = f"pictures: {error}"
                 self._stopped.wait(RETRY_SECONDS)
 
     def _turn(self, follower: Follower, store: PictureStore) -> None:

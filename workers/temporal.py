@@ -19,12 +19,14 @@ from streamer.runtime.shares import Shares
 from streamer.state.redis import RedisCheckpointStore, Retention
 from streamer.telemetry.measured import InputLag
 from streamer.telemetry.observer import DriftMeasured, InputRefused, LeasesChanged, ModelServed
+from streamer.transport.access import RedisAccess
 from streamer.transport.backlog import InputBacklog
 from streamer.transport.connection import Threads, connect, reconnect
 from streamer.transport.install import agree
 from streamer.transport.keys import Keys
 from streamer.transport.lease import RedisRoster, partition_leases
 from streamer.transport.model_registry import ModelRegistry, WantedModel
+from streamer.transport.permissions import Role
 from streamer.transport.redis import RedisInputReader
 from streamer.transport.registry import StreamRegistry
 from workers.main import main
@@ -62,7 +64,7 @@ class TemporalService:
         self._assigned_at = -ASSIGN_SECONDS
         backlog = InputBacklog(keys=self._keys, clock=SystemClock())
         self._measuring = Measuring(
-            lambda: connect(settings.redis.url),
+            lambda: connect(settings.redis.url, access=RedisAccess.of(settings.redis)),
             lambda client: [backlog.measure(client, self._streams)],
             unknown=InputLag(nan, nan, nan),
             observer=observer,
@@ -78,7 +80,9 @@ class TemporalService:
         """Load the model, connect, take what is free."""
         temporal, redis = self._settings.temporal, self._settings.redis
         self._served = ServedModel.open(self._bundle, temporal)
-        self._client = connect(redis.url, threads=Threads.ONE)
+        self._client = connect(
+            redis.url, access=RedisAccess.of(redis), threads=Threads.ONE, role=Role.TEMPORAL
+        )
         agree(self._client, keys=self._keys)
         self._registry = StreamRegistry(self._client, keys=self._keys)
         configured = WantedModel(model_id=self._bundle.model_id, bundle=self._settings.bundle)

@@ -15,6 +15,7 @@ from streamer.cli.export import export
 from streamer.cli.fit import fit
 from streamer.cli.models import models_app
 from streamer.cli.predict import predict
+from streamer.cli.redis import redis_app
 from streamer.cli.run import demo, run
 from streamer.cli.sources import sources_app
 from streamer.cli.streams import streams_app
@@ -47,6 +48,7 @@ app.add_typer(sources_app, name="sources")
 app.add_typer(streams_app, name="streams")
 app.add_typer(models_app, name="models")
 app.add_typer(token_app, name="token")
+app.add_typer(redis_app, name="redis")
 app.add_typer(config_app, name="config")
 
 

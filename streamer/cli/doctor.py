@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import av
 import typer
 
+from streamer.cli.running import redis_place
 from streamer.core.errors import StreamerError
 from streamer.transport.connection import connect, redis_errors
 from streamer.transport.embedded import EmbeddedValkey
@@ -198,7 +199,8 @@ def _models(name: str) -> Iterator[Finding]:
 
 
 def _redis(url: str) -> Iterator[Finding]:
-    client = connect(url)
+    place = redis_place(url, "doctor")
+    client = connect(place.url, access=place.access)
     try:
         with redis_errors("read version"):
             info: Any = client.info("server")

@@ -11,7 +11,7 @@ import typer
 from streamer.cli.lines import hole_line
 from streamer.cli.printer import line_printer, print_json
 from streamer.cli.replay import replay
-from streamer.cli.running import gateway_token, running_url
+from streamer.cli.running import gateway_token, redis_place
 from streamer.client import subscribe
 from streamer.core.errors import ConfigError, TransportError
 
@@ -58,7 +58,9 @@ def tail(
         raise ConfigError("events tail: expected --redis or --url, found both")
     if token is not None and url is None:
         raise ConfigError("events tail: expected --url with --token, found none")
-    address = redis or url or running_url("events tail", otherwise="--redis URL or --url http://…")
+    address, access = redis_place(
+        redis, "events tail", otherwise="--redis URL or --url http://…", url=url
+    )
     subscription = subscribe(
         address,
         since=since if since is not None or follow else "0",
@@ -67,6 +69,7 @@ def tail(
         min_confidence=min_confidence,
         token=None if url is None else gateway_token(url, given=token),
         follow=follow,
+        access=access,
         on_hole=_warn,
         on_lost=lambda error: _lost(address, error),
     )

@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -23,6 +24,7 @@ from streamer.runtime.supervisor import (
     child_environment,
     stop_in_order,
 )
+from streamer.transport.access import ANYBODY, RedisAccess
 from streamer.transport.connection import connect
 from streamer.transport.embedded import EmbeddedValkey
 from streamer.transport.gateway_address import GatewayAddress
@@ -85,6 +87,7 @@ class LocalPipeline:
         self._read_logs: dict[str, int] = {}
         self.client: redis.Redis
         self.redis_url = ""
+        self._access = ANYBODY
         self.events: Follower
         """The events of this run."""
         self.server_pid: int | None = None
@@ -181,8 +184,9 @@ class LocalPipeline:
             directory = RunDirectory()
             self._stack.callback(directory.close)
             self.redis_url, self.log_directory = self._redis_url, directory.path
+            self._access = RedisAccess.of(self._settings.redis)
         self._targets = TargetsFile(self.log_directory)
-        self.client = connect(self.redis_url)
+        self.client = connect(self.redis_url, access=self._access)
         self._stack.callback(self.client.close)
         self._keys = Keys(self._settings.redis.partitions)
         agree(self.client, keys=self._keys)
@@ -217,7 +221,7 @@ class LocalPipeline:
 
     def _make_workers(self) -> list[list[Worker]]:
         settings = self._settings.model_dump()
-        settings["redis"]["url"] = self.redis_url
+        settings["redis"] |= {"url": self.redis_url, **asdict(self._access)}
         # All of them on one machine: each finds a port of its own, and stops within its share.
         settings["metrics"] = {"host": "127.0.0.1", "port": 0}
         settings["drain_seconds"] = STOP_SECONDS / 5

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import typer
 
-from streamer.cli.running import running_url
+from streamer.cli.running import redis_place
 from streamer.core.errors import ConfigError, ModelError
 from streamer.models.bundle import SHIPPED, Bundle, find_bundle, shipped_names
 from streamer.models.inspection import inspect_bundle
@@ -48,7 +48,7 @@ def list_models(
     if redis is not None:
         if folders:
             raise ConfigError("models list: expected folders or --redis, found both")
-        with _server(redis) as (client, keys):
+        with _server(redis, "models list") as (client, keys):
             _print_rows(_known(client, keys), _SERVER_COLUMNS, as_json=json)
         return
     rows, well = [], True
@@ -121,7 +121,7 @@ def use(
     Each looks for the folder on its own machine. States begin anew, and the events say so.
     """
     loaded = Bundle.load(bundle)
-    with _server(redis or running_url("models use", otherwise="--redis URL")) as (client, keys):
+    with _server(redis, "models use") as (client, keys):
         _check_encoder(loaded, client, keys)
         place = bundle if bundle in shipped_names() else str(find_bundle(bundle).resolve())
         wanted = WantedModel(model_id=loaded.model_id, bundle=place)
@@ -138,7 +138,7 @@ def unuse(
 
     As with `use`, without a restart; states begin anew, and the events say so.
     """
-    with _server(redis or running_url("models unuse", otherwise="--redis URL")) as (client, keys):
+    with _server(redis, "models unuse") as (client, keys):
         registry = ModelRegistry(client, keys=keys)
         before = registry.wanted()
         registry.want(CONFIGURED)
@@ -165,8 +165,9 @@ def _check_encoder(bundle: Bundle, client: redis_package.Redis, keys: Keys) -> N
 
 
 @contextlib.contextmanager
-def _server(url: str) -> Iterator[tuple[redis_package.Redis, Keys]]:
-    with contextlib.closing(connect_to_read(url, of="--redis")) as client:
+def _server(redis: str | None, command: str) -> Iterator[tuple[redis_package.Redis, Keys]]:
+    url, access = redis_place(redis, command)
+    with contextlib.closing(connect_to_read(url, access=access, of="--redis")) as client:
         installed = read_install(client)
         if installed is None:
             raise ConfigError("--redis: expected a server with a pipeline, found one without")

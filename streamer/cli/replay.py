@@ -13,7 +13,7 @@ import msgspec
 import typer
 
 from streamer.cli.printer import line_printer, print_json
-from streamer.cli.running import running_url
+from streamer.cli.running import redis_place
 from streamer.cli.settings import load_settings
 from streamer.client.cursor import parse_since
 from streamer.core.errors import ConfigError, StateError
@@ -56,10 +56,10 @@ def replay(
     """Recompute events from the stored features. Exit code 1: they can't be, or they differ."""
     settings = load_settings(file=config, overrides={} if bundle is None else {"bundle": bundle})
     parse_begin(begin, now_us=0)  # a wrong one is told before anything is opened
-    url = redis or running_url("events replay", otherwise="--redis URL")
+    url, access = redis_place(redis, "events replay")
     loaded = Bundle.load(settings.bundle)
     with contextlib.ExitStack() as stack:
-        client = connect_to_read(url, of="--redis")
+        client = connect_to_read(url, access=access, of="--redis")
         stack.callback(client.close)
         installed = read_install(client)
         keys = Keys(installed.partitions if installed else settings.redis.partitions)

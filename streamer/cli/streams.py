@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import typer
 
-from streamer.cli.running import running_url
+from streamer.cli.running import redis_place
 from streamer.core.errors import ConfigError
 from streamer.sources.credentials import redact
 from streamer.sources.grammar import expand_sources
@@ -105,8 +105,8 @@ def remove(*, ids: list[str] = _IDS, redis: str | None = _REDIS) -> None:
 @contextlib.contextmanager
 def _registry(url: str | None, command: str) -> Iterator[tuple[StreamRegistry, bool]]:
     """The registry, and whether a `streamer run` lives there: what is added is that run's."""
-    url = url or running_url(f"streams {command}", otherwise="--redis URL")
-    with contextlib.closing(connect(url)) as client:
+    url, access = redis_place(url, f"streams {command}")
+    with contextlib.closing(connect(url, access=access)) as client:
         installed = read_install(client)
         if installed is None:
             raise ConfigError("--redis: expected a server with a pipeline, found one without")

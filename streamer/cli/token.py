@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from streamer.cli.running import running_url
+from streamer.cli.running import redis_place
 from streamer.core.errors import ConfigError
 from streamer.transport.connection import connect_to_read
 from streamer.transport.keys import Keys
@@ -99,8 +99,8 @@ def revoke(name: str = typer.Argument(help="As listed."), *, redis: str | None =
 
 
 def _connect(command: str, redis: str | None) -> redis_package.Redis:
-    url = redis or running_url(command, otherwise="--redis URL")
-    return connect_to_read(url, of="--redis")
+    url, access = redis_place(redis, command)
+    return connect_to_read(url, access=access, of="--redis")
 
 
 def _seconds(text: str) -> int:

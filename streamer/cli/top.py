@@ -13,7 +13,7 @@ from rich.live import Live as LiveDisplay
 from rich.text import Text
 
 from streamer.cli.dashboard import ANOMALY, StreamView, streams_table
-from streamer.cli.running import gateway_token, running_url
+from streamer.cli.running import gateway_token, redis_place
 from streamer.client.glance import open_glance
 from streamer.core.errors import ConfigError, TransportError
 from streamer.transport.tokens import CLIENT_TOKEN_VARIABLE
@@ -43,12 +43,12 @@ def top(
         raise ConfigError("top: expected --redis or --url, found both")
     if token is not None and url is None:
         raise ConfigError("top: expected --url with --token, found none")
-    address = redis or url or running_url("top", otherwise="--redis URL or --url http://…")
+    address, access = redis_place(redis, "top", otherwise="--redis URL or --url http://…", url=url)
     if url is not None:
         given = gateway_token(url, given=token) or os.environ.get(CLIENT_TOKEN_VARIABLE)
         glance = open_glance(address, token=given)
     else:
-        glance = open_glance(address)
+        glance = open_glance(address, access=access)
     console = Console(highlight=False)
     try:
         if once or not console.is_terminal:

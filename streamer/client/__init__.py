@@ -7,11 +7,13 @@
 from streamer.client.async_subscription import AsyncSubscription, subscribe_async
 from streamer.client.continuity import Hole, HoleReason
 from streamer.client.subscription import Subscription, subscribe
+from streamer.transport.access import RedisAccess
 
 __all__ = [
     "AsyncSubscription",
     "Hole",
     "HoleReason",
+    "RedisAccess",
     "Subscription",
     "subscribe",
     "subscribe_async",

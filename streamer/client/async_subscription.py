@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from streamer.client.subscription import subscribe
 from streamer.core.errors import StreamerError
+from streamer.transport.access import ANYBODY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from streamer.client.subscription import Subscription
     from streamer.core.errors import TransportError
     from streamer.core.event import Event
+    from streamer.transport.access import RedisAccess
 
 MAX_WAITING = 256
 """Events read ahead of the loop. Then the reading waits, and the gateway may cut us off: we resume
@@ -174,6 +176,7 @@ def subscribe_async(
     follow: bool = True,
     on_hole: Callable[[Hole], None] | None = None,
     on_lost: Callable[[TransportError], None] | None = None,
+    access: RedisAccess = ANYBODY,
 ) -> AsyncSubscription:
     """As `subscribe`, for an event loop. Nothing is connected before the first event is awaited.
 
@@ -188,9 +191,10 @@ def subscribe_async(
         on_hole: Is told of missing events, in the loop, before the event that follows them.
         on_lost: Is told of a lost connection, in the loop; what it raises comes out of the
             iteration.
+        access: For Redis.
 
     Raises:
-        ConfigError: The URL, `since` or the token can't be.
+        ConfigError: The URL, `since`, the token or a file of `access` can't be.
     """
     connect = partial(
         subscribe,
@@ -201,5 +205,6 @@ def subscribe_async(
         min_confidence=min_confidence,
         token=token,
         follow=follow,
+        access=access,
     )
     return AsyncSubscription(connect, on_hole=on_hole, on_lost=on_lost)

@@ -10,11 +10,13 @@ from pydantic import BaseModel, ValidationError
 
 from streamer.client.continuity import Continuity
 from streamer.client.follower import Follower
+from streamer.client.http import problem_of
 from streamer.client.live import Live, LiveViews
 from streamer.client.log import EventLog, LoggedEvent
 from streamer.client.timeline import Timeline
 from streamer.core.errors import ConfigError, TransportError
 from streamer.core.event import decode_event
+from streamer.transport.access import ANYBODY, RedisAccess
 from streamer.transport.connection import connect_to_read, is_redis_url
 from streamer.transport.install import read_install
 from streamer.transport.keys import Keys
@@ -48,10 +50,11 @@ class RedisGlance:
 
     Args:
         url: Of the data plane.
+        access: User, password and TLS files.
     """
 
-    def __init__(self, url: str) -> None:
-        self._client = connect_to_read(url, of="--redis")
+    def __init__(self, url: str, *, access: RedisAccess = ANYBODY) -> None:
+        self._client = connect_to_read(url, access=access, of="--redis")
         install = read_install(self._client)
         keys = Keys(1 if install is None else install.partitions)
         self._registry = StreamRegistry(self._client, keys=keys)
@@ -123,12 +126,13 @@ class GatewayGlance:
         try:
             self._connection.request("GET", "/v1/streams", headers=self._headers)
             response = self._connection.getresponse()
+            refusal = "" if response.status == 200 else problem_of(response)
             body = response.read()
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
             raise TransportError(f"{self._name}: {error or type(error).__name__}") from error
         if response.status != 200:
-            why = f"{self._name}: {response.status} {response.reason}"
+            why = f"{self._name}: {response.status} {refusal}"
             if response.status in (401, 403):
                 raise ConfigError(f"{why}; give --token one with the scope events:read")
             raise TransportError(why)
@@ -145,11 +149,13 @@ class GatewayGlance:
         self._connection.close()
 
 
-def open_glance(url: str, *, token: str | None = None) -> Glance:
+def open_glance(url: str, *, token: str | None = None, access: RedisAccess = ANYBODY) -> Glance:
     """A way to look at a pipeline, by its URL: of Redis, or of a gateway.
 
     Raises:
         ConfigError: The URL can't be.
         TransportError: Nobody answers.
     """
-    return RedisGlance(url) if is_redis_url(url) else GatewayGlance(url, token=token)
+    if is_redis_url(url):
+        return RedisGlance(url, access=access)
+    return GatewayGlance(url, token=token)

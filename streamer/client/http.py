@@ -122,7 +122,7 @@ class HttpLink:
         if response.status == 200 and kind == "text/event-stream":
             return response
         with response:
-            why = f"gateway {self.name}: {response.status} {_problem(response)}"
+            why = f"gateway {self.name}: {response.status} {problem_of(response)}"
         if response.status == 401 and self._token is None:
             raise ConfigError(f"{why}; give a token, or set {CLIENT_TOKEN_VARIABLE}")
         passes = response.status in _PASSING or response.status >= 500
@@ -153,7 +153,7 @@ def _told(message: SseMessage) -> Message | None:
             return Position(place)
 
 
-def _problem(response: http.client.HTTPResponse) -> str:
+def problem_of(response: http.client.HTTPResponse) -> str:
     """Why, in words: the detail of a problem document (RFC 9457), or the standard phrase."""
     if response.headers.get_content_type() != "application/problem+json":
         return f"{response.reason}: expected a gateway of streamer there"

@@ -9,6 +9,7 @@ from streamer.client.follower import Follower
 from streamer.client.gap import Gap, Rewind
 from streamer.client.link import Entry, Missed, Position, Rewound
 from streamer.client.log import EventLog
+from streamer.transport.access import ANYBODY
 from streamer.transport.connection import check_url, connect_to_read
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from streamer.client.filter import EventFilter
     from streamer.client.follower import Item
     from streamer.client.link import Message
+    from streamer.transport.access import RedisAccess
 
 BLOCK_SECONDS = 1.0
 """Longest wait inside one read."""
@@ -34,13 +36,23 @@ class RedisLink:
         url: As for `connect`.
         since: Where to begin: after a place, seconds ago, or None for new events only.
         wanted: Streams of other names are left out here.
+        access: User, password and TLS files.
 
     Raises:
-        ConfigError: The URL is not one of Redis.
+        ConfigError: The URL is not one of Redis, or a file of `access` can't be used.
     """
 
-    def __init__(self, url: str, *, since: Cursor | float | None, wanted: EventFilter) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        since: Cursor | float | None,
+        wanted: EventFilter,
+        access: RedisAccess = ANYBODY,
+    ) -> None:
         check_url(url, of="events")
+        access.options(url)  # a wrong file is told at once
+        self._access = access
         self._url = url
         self._since = since
         self._wanted = wanted
@@ -52,7 +64,7 @@ class RedisLink:
 
         A cursor other than None is the last one delivered here: what led to it is remembered.
         """
-        self._client = connect_to_read(self._url, of="events")
+        self._client = connect_to_read(self._url, access=self._access, of="events")
         log = EventLog(self._client)
         if cursor is None or self._follower is None:
             self._follower = Follower(log)

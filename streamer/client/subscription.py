@@ -19,6 +19,7 @@ from streamer.client.link import Entry, Missed, Position, Rewound
 from streamer.client.redis import RedisLink
 from streamer.core.errors import ConfigError, TransportError
 from streamer.core.event import decode_event
+from streamer.transport.access import ANYBODY
 from streamer.transport.connection import is_redis_url
 from streamer.transport.tokens import CLIENT_TOKEN_VARIABLE
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from streamer.client.cursor import Cursor
     from streamer.client.link import Link, Message
     from streamer.core.event import Event
+    from streamer.transport.access import RedisAccess
 
 HOLES_KEPT = 100
 RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -173,6 +175,7 @@ def subscribe(
     follow: bool = True,
     on_hole: Callable[[Hole], None] | None = None,
     on_lost: Callable[[TransportError], None] | None = None,
+    access: RedisAccess = ANYBODY,
 ) -> Subscription:
     """Subscribe to events. Nothing is connected before the first `next`.
 
@@ -189,9 +192,10 @@ def subscribe(
         on_hole: Is told of missing events, before the event that follows them.
         on_lost: Is told of a lost connection, before it is made again; what it raises ends the
             subscription.
+        access: User, password and TLS files for Redis.
 
     Raises:
-        ConfigError: The URL, `since` or the token can't be.
+        ConfigError: The URL, `since`, the token or a file of `access` can't be.
     """
     streams = [stream] if isinstance(stream, str) else stream or ()
     wanted = EventFilter(tuple(streams), tuple(types), min_confidence)
@@ -199,7 +203,7 @@ def subscribe(
     scheme = urlsplit(url).scheme
     link: Link
     if is_redis_url(url):
-        link = RedisLink(url, since=start, wanted=wanted)
+        link = RedisLink(url, since=start, wanted=wanted, access=access)
     elif scheme in ("http", "https"):
         token = token or os.environ.get(CLIENT_TOKEN_VARIABLE) or None
         link = HttpLink(url, since=since, wanted=wanted, token=token)

@@ -38,6 +38,22 @@ class RedisSettings(_Section):
         "redis://127.0.0.1:6379",
         description="redis://, rediss://, unix://, redis+cluster:// or redis+sentinel:// URL.",
     )
+    username: str | None = Field(
+        None, description="User of the server; None: the one in the URL, or the default user."
+    )
+    password_file: str | None = Field(
+        None,
+        description="File whose first line is the user's password; read again at every connection.",
+    )
+    tls_ca: str | None = Field(
+        None,
+        description="PEM file with the authority that signed the server's certificate; "
+        "None: the system's authorities.",
+    )
+    tls_certificate: str | None = Field(
+        None, description="PEM file with our certificate, where the server wants one."
+    )
+    tls_key: str | None = Field(None, description="PEM file with that certificate's private key.")
     partitions: int = Field(1, ge=1, le=1024, description="P, fixed for the life of an install.")
     max_unread_entries: int = Field(
         3_000, ge=10, description="Feature entries per stream at which the log is full."

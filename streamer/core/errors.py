@@ -45,6 +45,17 @@ class TransportError(StreamerError):
         self.retryable = retryable
 
 
+class AccessDeniedError(TransportError):
+    """Redis refuses a user, a certificate, or what a user asks for.
+
+    Not retryable: somebody has to change a file or the server's users. A worker that was admitted
+    before says that it is not ready, and goes on asking.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, retryable=False)
+
+
 class MemoryFullError(TransportError):
     """Redis has reached its `maxmemory`: producers wait."""
 

@@ -26,14 +26,23 @@ class EventType(StrEnum):
     """CloudEvents `type`."""
 
     ACTION_START = "streamer.action.start"
+    """An action is seen: provisional, or confirmed at once."""
     ACTION_UPDATE = "streamer.action.update"
+    """An action that was provisional is confirmed."""
     ACTION_END = "streamer.action.end"
+    """An action is over, or what was provisional is retracted."""
     PHASE_TRANSITION = "streamer.phase.transition"
+    """The stream enters a phase: provisional, then confirmed or retracted."""
     ANOMALY_START = "streamer.anomaly.start"
+    """Something unusual begins, or is confirmed."""
     ANOMALY_END = "streamer.anomaly.end"
+    """It is over, or what was provisional is retracted."""
     STREAM_STATUS = "streamer.stream.status"
+    """A camera's state changed."""
     STREAM_GAP = "streamer.stream.gap"
+    """Video is missing, or was not used."""
     MODEL_CHANGED = "streamer.model.changed"
+    """Another model watches the stream from here on."""
 
 
 class Status(StrEnum):
@@ -42,6 +51,7 @@ class Status(StrEnum):
     PROVISIONAL = "provisional"
     """Said at once; may be retracted."""
     CONFIRMED = "confirmed"
+    """Said for good."""
     RETRACTED = "retracted"
     """The provisional event with the same start was wrong."""
 
@@ -54,7 +64,9 @@ class EndReason(StrEnum):
     RETRACTED = "retracted"
     """It never lasted its minimum duration."""
     NEXT_PHASE = "next_phase"
+    """Another phase began."""
     STREAM_ENDED = "stream_ended"
+    """The file or the camera's stream is over, or the stream was removed."""
     PAUSED = "paused"
     """Somebody paused the stream."""
     NEW_EPOCH = "new_epoch"
@@ -99,7 +111,13 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FrameRef(msgspec.Struct, frozen=True, kw_only=True):
-    """The frame that decided."""
+    """The frame that decided.
+
+    Attributes:
+        epoch: Which opening of the source, from 1.
+        seq: Number of the analysed frame in it, from 0.
+        pts_seconds: Its presentation time in that epoch.
+    """
 
     epoch: int
     seq: int
@@ -152,7 +170,8 @@ class ActionData(Data, frozen=True, kw_only=True):
         status: See `Status`.
         decision_delay_seconds: Video time from the segment's boundary to the deciding frame, or to
             the last frame that the model looked ahead at: its own hesitation.
-        links: `snapshot`: see `snapshot_link`.
+        links: `snapshot`: the path at the gateway of the picture of the frame that decided, as
+            long as it is kept.
     """
 
     label: str
@@ -164,7 +183,12 @@ class ActionData(Data, frozen=True, kw_only=True):
 
 
 class PhaseEnd(msgspec.Struct, frozen=True, kw_only=True):
-    """The phase that a transition leaves."""
+    """The phase that a transition leaves.
+
+    Attributes:
+        label: The phase.
+        segment: From when until when.
+    """
 
     label: str
     segment: Segment
@@ -214,7 +238,13 @@ class AnomalyData(Data, frozen=True, kw_only=True):
 
 
 class StatusData(Data, frozen=True, kw_only=True):
-    """A camera's state changed."""
+    """A camera's state changed.
+
+    Attributes:
+        state: The new one.
+        reason: A short word for machines; empty when there is nothing to say.
+        detail: One line for people, without credentials.
+    """
 
     state: StreamStatus
     reason: str

@@ -85,12 +85,17 @@ class StreamStatus(StrEnum):
     """The state of a camera, as its ingest worker sees it."""
 
     CONNECTING = "connecting"
+    """It is being opened."""
     LIVE = "live"
+    """Frames come."""
     RECONNECTING = "reconnecting"
+    """It broke off, and is opened again after a pause."""
     PAUSED = "paused"
     """Somebody asked that nobody reads it for now."""
     ENDED = "ended"
+    """A file is over, or the stream was removed."""
     FAILED = "failed"
+    """No retry would mend it; `detail` says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,6 +39,8 @@ class Phase(StrEnum):
     READY = "ready"
     DISCONNECTED = "disconnected"
     """Alive, and trying: Redis does not answer."""
+    DENIED = "denied"
+    """Alive, and trying: Redis refuses what it asks."""
     DRAINING = "draining"
     STOPPED = "stopped"
     FAILED = "failed"

@@ -1,4 +1,4 @@
-"""A worker's life: STARTING → READY ⇄ DISCONNECTED → DRAINING → STOPPED | FAILED."""
+"""A worker's life: STARTING → READY ⇄ DISCONNECTED | DENIED → DRAINING → STOPPED | FAILED."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 import structlog
 
-from streamer.core.errors import ConfigError, StreamerError
+from streamer.core.errors import AccessDeniedError, ConfigError, StreamerError
 from streamer.runtime.health import Health, HealthServer, Phase
 from streamer.telemetry.families.every import WORKER_READY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from types import FrameType
 
     from prometheus_client import CollectorRegistry
@@ -56,7 +56,8 @@ class Service(Protocol):
         """One turn of the work loop; waits no longer than this for something to do.
 
         Raises:
-            StreamerError: If retryable, `recover` is called and the loop goes on.
+            StreamerError: If retryable, or if Redis refuses, `recover` is called and the loop goes
+                on.
         """
         ...
 
@@ -182,7 +183,7 @@ def serve(
                     role=role, pid=os.getpid(), metrics_port=server.port, port=service.port
                 )
                 os.write(lifeline_fd, msgspec.json.encode(ready) + b"\n")
-            _turns(service, health, stop.event, log.warning)
+            _turns(service, health, stop.event, log)
             health.phase = Phase.DRAINING
             until = time.monotonic() + drain_seconds
             service.drain(deadline_seconds=drain_seconds)
@@ -198,23 +199,35 @@ def serve(
 
 
 def _turns(
-    service: Service, health: Health, stop: threading.Event, warn: Callable[..., object]
+    service: Service, health: Health, stop: threading.Event, log: structlog.stdlib.BoundLogger
 ) -> None:
-    failed = 0
+    failed, told = 0, ""
     while not stop.is_set():
         health.beat()
         try:
             service.turn(timeout_seconds=TURN_SECONDS)
             failed = 0
-            health.remark = service.remark
+            health.remark, told = service.remark, ""
             health.phase = Phase.READY
+        except AccessDeniedError as error:
+            # Somebody has to change the server's users, or a file: both are looked at again.
+            failed += 1
+            health.phase, health.remark = Phase.DENIED, str(error)
+            if told != str(error):  # a line, and not one every second
+                log.error("denied", error=str(error))
+            told = str(error)
+            _pause(service, stop, failed=failed)
         except StreamerError as error:
             failed += 1
             if not error.retryable:
                 raise
             if failed > UNREADY_AFTER_FAILED_TURNS:
                 health.phase = Phase.DISCONNECTED
-            warn("turn failed", error=str(error), attempt=failed)
-            stop.wait(min(2.0, 0.05 * 2 ** min(failed, 6)))
-            with contextlib.suppress(StreamerError):
-                service.recover()
+            log.warning("turn failed", error=str(error), attempt=failed)
+            _pause(service, stop, failed=failed)
+
+
+def _pause(service: Service, stop: threading.Event, *, failed: int) -> None:
+    stop.wait(min(2.0, 0.05 * 2 ** min(failed, 6)))
+    with contextlib.suppress(StreamerError):
+        service.recover()

@@ -100,6 +100,9 @@ class RedisHistory:
             for stream_id in stream_ids:
                 pipeline.hget(self._keys.state(stream_id), "model")
             answers: list[Any] = pipeline.execute(raise_on_error=False) if stream_ids else []
+            for answer in answers:
+                if isinstance(answer, Exception) and "WRONGTYPE" not in str(answer):
+                    raise answer
         return {
             stream_id: answer.decode(errors="replace")
             for stream_id, answer in zip(stream_ids, answers, strict=True)

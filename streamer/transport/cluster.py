@@ -7,6 +7,7 @@ and XREAD, sending the payload twice. So it keeps the slot table here, and conne
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import defaultdict
@@ -18,10 +19,19 @@ from redis.backoff import NoBackoff
 from redis.client import Pipeline
 from redis.cluster import ClusterNode
 from redis.crc import key_slot
-from redis.exceptions import AskError, MovedError, RedisClusterException, TryAgainError
+from redis.exceptions import (
+    AskError,
+    MovedError,
+    NoPermissionError,
+    RedisClusterException,
+    TryAgainError,
+)
 from redis.retry import Retry
 
 from streamer.core.errors import ConfigError
+from streamer.transport.client import Client, refused, user_of
+from streamer.transport.denied import explained, is_denial
+from streamer.transport.functions import NO_FUNCTION, ensure_functions
 from streamer.transport.hosts import Hosts
 from streamer.transport.pool import Pool
 
@@ -35,20 +45,20 @@ POLL_SECONDS = 0.005
 """Between two reads of streams in several slots: XREAD can wait in one slot only."""
 
 _DEFAULT_PORT = 6379
-_NO_FUNCTION = "Function not found"
+_DENIED = re.compile(r"permissions to run the '([a-z|]+)' command")
 _WHOLE_CLUSTER = redis.RedisCluster.COMMAND_FLAGS
 _PLACE_OF_KEY = {"FCALL": 3, "FCALL_RO": 3, "EVAL": 3, "EVALSHA": 3}
 
 
-class ClusterClient(redis.Redis):
+class ClusterClient(Client):
     """Sends each command to the node of its key, those of a pipeline in one round trip per node.
 
     Delivery: a redirected command was not executed and is sent again. One whose answer was lost is
-    not; the slot table is then read again before the next command.
+    not; the slot table is then read again before the next command. A master that lacks our
+    functions is given them.
 
     Args:
         url: `redis+cluster://HOST:PORT,HOST:PORT` or `rediss+cluster://…`; any node will do.
-        library: Functions that every master must have. One that lacks them is given them.
         options: For the connections.
 
     Raises:
@@ -57,7 +67,7 @@ class ClusterClient(redis.Redis):
         redis.RedisError: Nobody answers.
     """
 
-    def __init__(self, url: str, *, library: str, **options: Any) -> None:
+    def __init__(self, url: str, **options: Any) -> None:
         hosts = Hosts.parse(url, default_port=_DEFAULT_PORT)
         if hosts.path not in ("", "0") or "db" in hosts.options:
             raise ValueError("a cluster has one database, 0")
@@ -76,21 +86,23 @@ class ClusterClient(redis.Redis):
                 retry=Retry(NoBackoff(), 0),
                 **options,
             )
-        except RedisClusterException as error:
-            if "not enabled" in str(error):
+        except (RedisClusterException, NoPermissionError) as error:
+            reason = _unwrapped(error, options)
+            if "not enabled" in str(reason):
                 raise ConfigError(
                     "redis.url: expected a node of a cluster, found a server without cluster mode; "
                     "use redis://HOST:PORT"
                 ) from None
-            raise redis.ConnectionError(str(error)) from error
+            raise reason from error
         # Encodes; is never connected.
-        pool = redis.ConnectionPool(host=host, port=port, protocol=options.get("protocol"))
+        of_user = ("protocol", "username", "password", "credential_provider")
+        known = {name: options[name] for name in of_user if name in options}
+        pool = redis.ConnectionPool(host=host, port=port, **known)
         super().__init__(connection_pool=pool)
-        self._library = library
         self._stale = False
         self._last_node: str | None = None
 
-    def execute_command(self, *args: Any, **options: Any) -> Any:
+    def _execute(self, *args: Any, **options: Any) -> Any:
         """Send a command to the node of its key, or, without a key, where redis-py would."""
         if args[0] in _WHOLE_CLUSTER:
             self._refresh()
@@ -150,8 +162,14 @@ class ClusterClient(redis.Redis):
         return found
 
     def load_functions(self) -> None:
-        """Load the library on every master."""
-        self.function_load(self._library, replace=True)
+        """Load the library on every master that does not have it."""
+        for client in self.primaries():
+            ensure_functions(client, user=user_of(self.connection_pool.connection_kwargs))
+
+    def primaries(self) -> list[redis.Redis]:
+        """A client of each master."""
+        self._refresh()
+        return [self._table.get_redis_connection(node) for node in self._table.get_primaries()]
 
     def reconnect(self) -> None:
         """Close all connections; read the slot table before the next command."""
@@ -172,7 +190,7 @@ class ClusterClient(redis.Redis):
                 additional_startup_nodes_info=known, last_failed_node_name=self._last_node
             )
         except RedisClusterException as error:
-            raise redis.ConnectionError(str(error)) from error
+            raise _unwrapped(error, self.connection_pool.connection_kwargs) from error
         self._stale = False
 
     def _exchange(self, requests: Sequence[_Request]) -> None:
@@ -218,7 +236,7 @@ class ClusterClient(redis.Redis):
         nodes = {r.node.name: r.node for r in requests if r.node and _lacks_function(r.answer)}
         for node in nodes.values():
             client = self._table.get_redis_connection(node)
-            client.function_load(self._library, replace=True)
+            ensure_functions(client, user=user_of(self.connection_pool.connection_kwargs))
 
     def _node_at(self, host: str, port: int) -> ClusterNode:
         node: ClusterNode | None = self._table.get_node(host, port)
@@ -241,7 +259,12 @@ class ClusterPipeline(Pipeline):
     def execute(self, raise_on_error: bool = True) -> list[Any]:
         """Send what was collected; as redis-py's pipeline, but raises no `WatchError`."""
         stack, self.command_stack = self.command_stack, []
-        answers = self._client.send(stack) if stack else []
+        answers = [
+            self._client.clarified(answer, args) if isinstance(answer, Exception) else answer
+            for answer, (args, _) in zip(
+                self._client.send(stack) if stack else [], stack, strict=True
+            )
+        ]
         for answer in answers:
             if raise_on_error and isinstance(answer, Exception):
                 raise answer
@@ -338,8 +361,27 @@ class _NodeCall:
         self._client.connection_pool.release(self._connection)
 
 
+def _unwrapped(error: Exception, options: dict[str, Any]) -> redis.RedisError:
+    """Why no node let us in; redis-py tells it as the cause of the cause.
+
+    Args:
+        error: As redis-py raised it.
+        options: Of the connections.
+    """
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, redis.AuthenticationError):
+            return refused(found, options)
+        if is_denial(found):
+            denied = _DENIED.search(str(found))
+            command = denied[1] if denied else "cluster|slots"
+            return explained(found, [command], user=user_of(options))
+        found = found.__cause__ or found.__context__
+    return redis.ConnectionError(str(error))
+
+
 def _lacks_function(answer: Any) -> bool:
-    return isinstance(answer, redis.ResponseError) and _NO_FUNCTION in str(answer)
+    return isinstance(answer, redis.ResponseError) and NO_FUNCTION in str(answer)
 
 
 def _slot_of(args: tuple[Any, ...]) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 from enum import Enum, auto
-from importlib import resources
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import redis
@@ -13,15 +12,23 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AskError, ClusterDownError, OutOfMemoryError, TryAgainError
 from redis.retry import Retry
 
-from streamer.core.errors import ConfigError, MemoryFullError, TransportError
+from streamer.core.errors import AccessDeniedError, ConfigError, MemoryFullError, TransportError
+from streamer.transport.access import ANYBODY
+from streamer.transport.client import Client, user_of
 from streamer.transport.cluster import ClusterClient, read_streams
+from streamer.transport.denied import MissingPermissionError, is_denial, missing_permissions
+from streamer.transport.functions import NO_FUNCTION, PREFIX, ensure_functions
 from streamer.transport.hosts import Hosts
 from streamer.transport.keys import Keys
 from streamer.transport.pool import Pool
 from streamer.transport.sentinel import sentinel_client
+from streamer.transport.tls import scheme_hint, tls_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from streamer.transport.access import RedisAccess
+    from streamer.transport.permissions import Role
 
 SOCKET_TIMEOUT_SECONDS = 5.0
 """Longest wait for an answer. Blocking reads must be shorter."""
@@ -29,13 +36,9 @@ SOCKET_TIMEOUT_SECONDS = 5.0
 _PASSING_ERRORS = (redis.ReadOnlyError, OutOfMemoryError, ClusterDownError, TryAgainError)
 # redis-py has no classes for these, and takes the code off those for which it has.
 _PASSING_CODES = {"MISCONF", "NOREPLICAS", "BUSY", "UNBLOCKED"}
-_NO_FUNCTION = "Function not found"
 
 _CLUSTER = ("redis+cluster://", "rediss+cluster://")
 _SENTINEL = ("redis+sentinel://", "rediss+sentinel://")
-
-PREFIX = "streamer_2_"
-"""Of our functions: their library's version."""
 
 
 class Threads(Enum):
@@ -45,7 +48,13 @@ class Threads(Enum):
     MANY = auto()
 
 
-def connect(url: str, *, threads: Threads = Threads.MANY) -> redis.Redis:
+def connect(
+    url: str,
+    *,
+    access: RedisAccess = ANYBODY,
+    threads: Threads = Threads.MANY,
+    role: Role | None = None,
+) -> redis.Redis:
     """A client of the server at `url`, with our function library loaded.
 
     Retries are off: redis-py would send a command again whose answer was lost, and an entry
@@ -54,34 +63,47 @@ def connect(url: str, *, threads: Threads = Threads.MANY) -> redis.Redis:
     Args:
         url: `redis://`, `rediss://` or `unix://`; `redis+cluster://HOST:PORT,HOST:PORT`, any nodes
             of a cluster; or `redis+sentinel://HOST:PORT,HOST:PORT/SERVICE`. With TLS `rediss+…`.
+        access: User, password and TLS files.
         threads: How many threads will use it. For one, a connection is kept out of the pool:
             that saves a quarter of a call's cost. Of a single server only.
+        role: What is going to be done: that the user may is checked now, so that nothing is left
+            half done. None: nobody knows yet.
 
     Raises:
-        ConfigError: That is no URL of a Redis server.
+        ConfigError: That is no URL of a Redis server, or a file of `access` can't be used.
+        AccessDeniedError: The server refuses the user or the certificate, or the user lacks a
+            permission.
         TransportError: Nobody answers, or the server is too old for functions.
     """
     # An unknown option of the URL shows only when the first connection is made.
-    with _url_errors("redis.url"), redis_errors("connect"):
-        client = _client(url, threads=threads)
+    with _url_errors("redis.url"), _scheme_hints(url), redis_errors("connect"):
+        client = _client(url, access=access, threads=threads)
         load_functions(client)
+        if role is not None:
+            cluster = isinstance(client, ClusterClient)
+            missing = missing_permissions(role, ask=client.execute_command, cluster=cluster)
+            if missing:
+                user = user_of(client.connection_pool.connection_kwargs)
+                raise MissingPermissionError(user, missing)
     return client
 
 
-def connect_to_read(url: str, *, of: str) -> redis.Redis:
+def connect_to_read(url: str, *, access: RedisAccess = ANYBODY, of: str) -> redis.Redis:
     """As `connect`, for who only reads: no function is loaded, no right to write is needed.
 
     Args:
         url: As there.
+        access: As there.
         of: What has this URL, for messages.
 
     Raises:
-        ConfigError: That is no URL of a Redis server.
+        ConfigError: That is no URL of a Redis server, or a file of `access` can't be used.
+        AccessDeniedError: The server refuses.
         TransportError: Nobody answers.
     """
-    with _url_errors(of), redis_errors("connect"):
-        client = _client(url, threads=Threads.MANY)
-        client.exists(Keys().install)
+    with _url_errors(of), _scheme_hints(url), redis_errors("connect"):
+        client = _client(url, access=access, threads=Threads.MANY)
+        client.hmget(Keys().install, "partitions")  # who reads anything reads this
     return client
 
 
@@ -112,32 +134,29 @@ def reconnect(client: redis.Redis) -> None:
 
 
 def load_functions(client: redis.Redis) -> None:
-    """Load the function library, on every master. It persists and replicates, unlike scripts."""
+    """Load the function library, on every master that does not have it."""
     if isinstance(client, ClusterClient):
         client.load_functions()
-    elif not _has_functions(client):
-        client.function_load(_library(), replace=True)
+    else:
+        ensure_functions(client, user=user_of(client.connection_pool.connection_kwargs))
 
 
-def _has_functions(client: redis.Redis) -> bool:
-    # Loading is a write, which a server that is full, or about to fail over, refuses.
-    listed: Any = client.function_list(library=PREFIX.rstrip("_"), withcode=True)
-    return any(_library().encode() in entry for entry in listed)
-
-
-def _client(url: str, *, threads: Threads) -> redis.Redis:
+def _client(url: str, *, access: RedisAccess, threads: Threads) -> redis.Redis:
     options: dict[str, Any] = {
         "socket_timeout": SOCKET_TIMEOUT_SECONDS,
         "socket_connect_timeout": SOCKET_TIMEOUT_SECONDS,
         "protocol": 2,
+        # It would tell its name by a command that Redis 7.0 does not have, and ACLs have to allow.
+        "driver_info": None,
+        **access.options(url),
     }
     no_retries: dict[str, Any] = {"retry": Retry(NoBackoff(), 0), "retry_on_error": []}
     if url.startswith(_CLUSTER):
-        return ClusterClient(url, library=_library(), **options)
+        return ClusterClient(url, **options)
     if url.startswith(_SENTINEL):
         return sentinel_client(url, **options, **no_retries)
     pool = Pool.from_url(url, **options, **no_retries)
-    return redis.Redis(connection_pool=pool, single_connection_client=threads is Threads.ONE)
+    return Client(connection_pool=pool, single_connection_client=threads is Threads.ONE)
 
 
 def _names_several(url: str) -> bool:
@@ -158,6 +177,17 @@ def _url_errors(of: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def _scheme_hints(url: str) -> Iterator[None]:
+    try:
+        yield
+    except TransportError as error:
+        hint = scheme_hint(url, str(error))
+        if not hint:
+            raise
+        raise TransportError(f"{error}{hint}", retryable=error.retryable) from error
+
+
+@contextlib.contextmanager
 def redis_errors(doing: str) -> Iterator[None]:
     """Translate what redis-py raises into TransportError, saying what was being done."""
     try:
@@ -168,6 +198,11 @@ def redis_errors(doing: str) -> Iterator[None]:
 
 def translated(error: Exception, doing: str) -> TransportError:
     """What redis-py raised, or a pipeline answered, as our error."""
+    if is_denial(error) or isinstance(error, redis.AuthenticationError):
+        return AccessDeniedError(f"Redis: {doing}: {error}")
+    reason = tls_reason(error)
+    if reason:
+        return AccessDeniedError(f"Redis: {doing}: {reason}")
     if isinstance(error, OutOfMemoryError):
         return MemoryFullError(f"Redis: {doing}: OOM {error}")
     return TransportError(f"Redis: {doing}: {_reason(error)}", retryable=_passes(error))
@@ -233,7 +268,7 @@ def call(client: redis.Redis, function: str, keys: Sequence[str], *args: Any) ->
         try:
             return client.fcall(PREFIX + function, len(keys), *keys, *args)
         except redis.ResponseError as error:
-            if _NO_FUNCTION not in str(error):
+            if NO_FUNCTION not in str(error):
                 raise
             load_functions(client)
             return client.fcall(PREFIX + function, len(keys), *keys, *args)
@@ -256,7 +291,7 @@ def call_many(client: redis.Redis, calls: Sequence[Call]) -> list[Any]:
         lost = [
             at
             for at, answer in enumerate(answers)
-            if isinstance(answer, redis.ResponseError) and _NO_FUNCTION in str(answer)
+            if isinstance(answer, redis.ResponseError) and NO_FUNCTION in str(answer)
         ]
         if lost:
             load_functions(client)
@@ -275,10 +310,6 @@ def _call_at_once(client: redis.Redis, calls: Sequence[Call]) -> list[Any]:
     for one in calls:
         pipeline.fcall(PREFIX + one.function, len(one.keys), *one.keys, *one.args)
     return pipeline.execute(raise_on_error=False)
-
-
-def _library() -> str:
-    return resources.files("streamer.transport").joinpath("functions.lua").read_text()
 
 
 def _passes(error: Exception) -> bool:

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from streamer.core.errors import TransportError
 from streamer.transport.rundir import RunDirectory, runtime_directory
@@ -149,13 +151,18 @@ class EmbeddedValkey:
         self.stop()
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
-        client = redis.Redis(unix_socket_path=self._options["unixsocket"])
+        client = redis.Redis(
+            unix_socket_path=self._options["unixsocket"], retry=Retry(NoBackoff(), 0)
+        )
         pause = threading.Event()
         for _ in range(int(START_SECONDS / _POLL_SECONDS)):
             if process.poll() is not None:
                 break
             try:
                 client.ping()
+            except redis.AuthenticationError:  # it answers, if only to people it knows
+                client.close()
+                return
             except redis.ConnectionError:  # also: still loading
                 pause.wait(_POLL_SECONDS)
             else:

@@ -14,6 +14,34 @@ local function holds(key, kind)
   return found == kind or found == 'none'
 end
 
+-- As redis.pcall; but that the caller lacks a permission says nothing about the key, and is an error.
+local function look(command, key, ...)
+  local reply = redis.pcall(command, key, ...)
+  if type(reply) == 'table' and reply.err and not redis.acl_check_cmd(command, key, ...) then
+    error({err = 'NOPERM ' .. command .. ' ' .. key})
+  end
+  return reply
+end
+
+-- Before the first write: that the caller may do what is to follow. Half of it would be worse than none.
+local function demand(command, key, ...)
+  if not redis.acl_check_cmd(command, key, ...) then
+    error({err = 'NOPERM ' .. command .. ' ' .. key})
+  end
+end
+
+-- ARGV: of each command the number of its words, and these. Returns of each 1, or 0 if the caller may
+-- not run it. Nothing is run.
+local function may(keys, args)
+  local answers, at = {}, 1
+  while at <= #args do
+    local last = at + tonumber(args[at])
+    answers[#answers + 1] = redis.acl_check_cmd(unpack(args, at + 1, last)) and 1 or 0
+    at = last + 1
+  end
+  return answers
+end
+
 -- KEYS[1] source hash, KEYS[2] frame path, KEYS[3] watch lease. ARGV: session, owner of the lease,
 -- the least epoch: one that Redis has forgotten must not be given again.
 -- Returns {epoch, last_us, abandoned}: new positions must be after last_us, in the log and in the
@@ -63,13 +91,16 @@ end
 -- features already, are passed over.
 local function send(keys, args)
   local answers, at = {}, 1
+  demand('XADD', keys[2], '1-0', 'e', '')
+  demand('XDEL', keys[2], '1-0')
+  demand('HSET', keys[1], 'frame_us', '')
   for i = 1, #keys / 2 do
     local source, path = keys[2 * i - 1], keys[2 * i]
     local session, epoch, previous = args[at], args[at + 1], tonumber(args[at + 2])
     local entries, evicted = tonumber(args[at + 3]), tonumber(args[at + 4])
     local first = at + 5
     at = first + 2 * entries + evicted
-    local stored = redis.pcall('HMGET', source, 'session', 'frame_us', 'last_us', 'epoch')
+    local stored = look('HMGET', source, 'session', 'frame_us', 'last_us', 'epoch')
     if stored.err or not holds(path, 'stream') then
       answers[i] = {'foreign', stored.err and source or path, 0}
     else
@@ -109,13 +140,18 @@ end
 local function publish(keys, args)
   local cap = tonumber(args[1])
   local answers = {}
+  demand('XADD', keys[2], '1-0', 'e', '')
+  demand('XTRIM', keys[2], 'MINID', '1')
+  demand('XTRIM', keys[3], 'MINID', '1')
+  demand('HGET', keys[4], 'position')
+  demand('HSET', keys[1], 'last_us', '')
   for i = 1, #keys / 4 do
     local source, features, frames, state = keys[4 * i - 3], keys[4 * i - 2], keys[4 * i - 1], keys[4 * i]
     local base = 3 + (i - 1) * 5
     local session, epoch = args[base - 1], args[base]
     local entry_us, previous = tonumber(args[base + 1]), tonumber(args[base + 2])
-    local stored = redis.pcall('HMGET', source, 'session', 'last_us', 'epoch')
-    local length = redis.pcall('XLEN', features)
+    local stored = look('HMGET', source, 'session', 'last_us', 'epoch')
+    local length = look('XLEN', features)
     if stored.err then
       answers[i] = {'foreign', source}
     elseif type(length) == 'table' then
@@ -166,10 +202,10 @@ end
 local function relieve(keys, args)
   local removed = 0
   for i = 1, #keys / 3 do
-    local position = redis.pcall('HGET', keys[3 * i], 'position')
+    local position = look('HGET', keys[3 * i], 'position')
     if type(position) == 'string' then
       for _, key in ipairs({keys[3 * i - 2], keys[3 * i - 1]}) do
-        local trimmed = redis.pcall('XTRIM', key, 'MINID', position .. '-1')
+        local trimmed = look('XTRIM', key, 'MINID', position .. '-1')
         if type(trimmed) == 'number' then removed = removed + trimmed end
       end
     end
@@ -260,7 +296,8 @@ end
 local function keep_picture(keys, args)
   local now = now_ms()
   if not holds(keys[1], 'stream') then return 0 end
-  local added = redis.pcall('XADD', keys[1], 'MAXLEN', args[3], args[1], 'kept_ms', now, 'p', args[2])
+  demand('PEXPIRE', keys[1], args[4])
+  local added = look('XADD', keys[1], 'MAXLEN', args[3], args[1], 'kept_ms', now, 'p', args[2])
   if type(added) == 'table' and added.err then return 0 end
   redis.call('PEXPIRE', keys[1], args[4])
   local oldest = redis.call('XRANGE', keys[1], '-', '+', 'COUNT', 1)[1]
@@ -290,12 +327,20 @@ end
 -- Returns one answer per commit.
 local function commit(keys, args)
   local num = #keys / 3 - 1
-  local owner = redis.pcall('HGET', keys[1], 'owner')
+  demand('XADD', keys[2], '*', 'e', '')
+  demand('XTRIM', keys[2], 'MINID', '1')
+  demand('XADD', keys[3], '*', 'e', '')
+  demand('HSET', keys[4], 'version', '')
+  demand('XTRIM', keys[5], 'MINID', '1')
+  demand('XADD', keys[6], '*', 'e', '')
+  demand('XTRIM', keys[6], 'MINID', '1')
+  demand('DEL', keys[6])
+  local owner = look('HGET', keys[1], 'owner')
   local usable = holds(keys[2], 'stream') and holds(keys[3], 'stream')
   local answers, at, offsets, num_events = {}, 5, {}, 0
   -- 1. Judge every commit before the first write.
   for i = 1, num do
-    local stored = redis.pcall('HGET', keys[1 + 3 * i], 'version')
+    local stored = look('HGET', keys[1 + 3 * i], 'version')
     offsets[i] = at
     if type(stored) == 'table' or not usable or not holds(keys[3 + 3 * i], 'stream') then
       answers[i] = 'foreign'
@@ -355,6 +400,7 @@ local function when_full(name, callback)
   redis.register_function{function_name = name, callback = callback, flags = {'allow-oom'}}
 end
 
+redis.register_function{function_name = 'streamer_2_may', callback = may, flags = {'no-writes'}}
 redis.register_function('streamer_2_open_source', open_source)
 redis.register_function('streamer_2_reclaim', reclaim)
 redis.register_function('streamer_2_send', send)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from streamer.core.errors import ConfigError, TransportError
+from streamer.core.errors import AccessDeniedError, ConfigError, TransportError
 from streamer.transport.connection import redis_errors
 from streamer.transport.keys import Keys
 
@@ -52,14 +52,22 @@ def agree(client: redis.Redis, *, keys: Keys) -> None:
 
     Raises:
         ConfigError: Others use this server with another P, or in another format.
+        AccessDeniedError: There is none, and this user may not write it.
     """
     wanted = InstallRecord(keys.num_partitions, FORMAT)
     found = read_install(client)
     if found is None:
         # The first one wins, field by field, so two who begin at once read the same.
-        with redis_errors("write install"):
-            for name, value in wanted._asdict().items():
-                client.hsetnx(keys.install, name, str(value))
+        try:
+            with redis_errors("write install"):
+                for name, value in wanted._asdict().items():
+                    client.hsetnx(keys.install, name, str(value))
+        except AccessDeniedError as error:
+            raise AccessDeniedError(
+                f"{keys.install}: expected it to say how many partitions there are, found none, "
+                f"and this user may not write it; run `streamer redis install` as user admin "
+                f"({error})"
+            ) from error
         found = read_install(client) or wanted
     if found.format != wanted.format:
         raise ConfigError(

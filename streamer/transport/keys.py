@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -56,6 +57,16 @@ class Keys:
         """Sorted set: live workers of a role."""
         return f"streamer:members:{role}"
 
+    @property
+    def members_ingest(self) -> str:
+        """Of the ingest workers."""
+        return self.members("ingest")
+
+    @property
+    def members_temporal(self) -> str:
+        """Of the temporal workers."""
+        return self.members("temporal")
+
     def lease(self, partition: int) -> str:
         """Hash: owner, generation, expiry by server time."""
         return f"streamer:{{{partition}}}:lease"
@@ -106,6 +117,23 @@ class Keys:
 
     def _of(self, stream_id: str, kind: str) -> str:
         return _key_of(stream_id, kind, self.num_partitions)
+
+
+def key_pattern(kind: str) -> str:
+    """The glob of all keys of a kind, whatever their partition and stream.
+
+    Args:
+        kind: Name of a property or method of `Keys` that names them, for example `state`.
+    """
+    names = Keys()
+    name = getattr(names, kind)
+    if isinstance(name, str):
+        return name
+    key: str = name(0) if kind in _OF_PARTITIONS else name("*")
+    return re.sub(r"\{\d+\}", "{*}", key)
+
+
+_OF_PARTITIONS = ("lease", "dead", "events")
 
 
 @lru_cache(maxsize=65_536)

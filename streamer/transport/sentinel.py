@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import redis
 from redis.sentinel import Sentinel
 
+from streamer.transport.client import Client
 from streamer.transport.hosts import Hosts
 from streamer.transport.pool import SentinelPool
+
+if TYPE_CHECKING:
+    import redis
 
 _DEFAULT_PORT = 26379
 _OF_THE_SENTINELS = ("sentinel_username", "sentinel_password")
@@ -39,6 +42,7 @@ def sentinel_client(url: str, **options: Any) -> redis.Redis:
         if name in given
     }
     tls = {"ssl": True} if hosts.tls else {}
-    sentinels = Sentinel(hosts.addresses, sentinel_kwargs={**options, **tls, **of_sentinels})
+    asking = {name: option for name, option in options.items() if name != "credential_provider"}
+    sentinels = Sentinel(hosts.addresses, sentinel_kwargs={**asking, **tls, **of_sentinels})
     pool = SentinelPool(hosts.path, sentinels, **{**options, **tls, **given})
-    return redis.Redis.from_pool(pool)
+    return Client.from_pool(pool)

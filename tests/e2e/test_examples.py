@@ -1,4 +1,4 @@
-"""The README's examples of subscribers, each as it stands there, against a real gateway."""
+"""The examples of docs/subscribe.md, each as it stands there, against a real gateway."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 PATIENCE_SECONDS = 30.0
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "subscribe.md"
 _EXAMPLE = re.compile(r"^```(?P<language>\w+)\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
 
 INSTALLED = {"curl", "redis-cli", "chromium"}
@@ -37,11 +37,10 @@ INSTALLED = {"curl", "redis-cli", "chromium"}
 
 
 def example(language: str, containing: str) -> str:
-    """The only example of the README's section in that language with that word in it."""
-    section = README.read_text().partition("\n## Subscribe\n")[2].partition("\n## ")[0]
+    """The only example of the page in that language with that word in it."""
     found = [
         match["code"]
-        for match in _EXAMPLE.finditer(section)
+        for match in _EXAMPLE.finditer(PAGE.read_text())
         if match["language"] == language and containing in match["code"]
     ]
     assert len(found) == 1, f"{containing!r}: expected one {language} example, found {len(found)}"
@@ -143,7 +142,7 @@ def test_python_in_an_event_loop(url, client):
 
 def test_curl(url, client):
     program("curl")
-    code = example("sh", "curl")
+    code = example("sh", "curl -sN")
     hear(["bash", "-c", code], client, past='"/streams/cam1"', new='"/streams/cam2"', URL=url)
 
 
@@ -157,7 +156,7 @@ def test_node(url, client):
 
 def test_redis_cli(port, client):
     program("redis-cli")
-    code = example("sh", "redis-cli")
+    code = example("sh", "redis-cli -u")
     address = f"redis://127.0.0.1:{port}"
     hear(["bash", "-c", code], client, past="cam1", new="cam2", REDIS=address)
 

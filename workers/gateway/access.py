@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from streamer.core.errors import StreamerError, TransportError
+from streamer.core.errors import AccessDeniedError, StreamerError, TransportError
 from streamer.transport.tokens import Scope, TokenEntry, digest_of
 
 if TYPE_CHECKING:
@@ -122,6 +122,7 @@ class Access:
             )
         self._tokens = dict(self._own)
         self._unreadable: list[str] = []
+        self.denied: AccessDeniedError | None = None
         self._grants: set[Grant] = set()
         self._refreshing, self._looking = asyncio.Lock(), asyncio.Lock()
         self._refreshed_at = -MISS_SECONDS
@@ -141,7 +142,7 @@ class Access:
         async with self._refreshing:
             self._refreshed_at = time.monotonic()
             entries, unreadable = await asyncio.to_thread(self._store.read)
-            self._tokens = entries | self._own
+            self._tokens, self.denied = entries | self._own, None
             if unreadable != self._unreadable:
                 self._unreadable = unreadable
                 structlog.get_logger().error("unreadable tokens are ignored", names=unreadable)
@@ -158,7 +159,8 @@ class Access:
             try:
                 await self.refresh()
             except TransportError as error:
-                if not error.retryable:
+                self.denied = error if isinstance(error, AccessDeniedError) else None
+                if not error.retryable and self.denied is None:
                     raise
                 self._end_stale()  # the feed tells of the loss; time goes on without Redis
 

@@ -12,7 +12,7 @@ import structlog
 from streamer.client.continuity import Continuity, HoleReason
 from streamer.client.log import EventLog, LoggedEvent
 from streamer.client.timeline import Timeline
-from streamer.core.errors import TransportError
+from streamer.core.errors import AccessDeniedError, TransportError
 from streamer.core.event import decode_event
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Board:
                 try:
                     past = await asyncio.to_thread(self._past, seam.places)
                 except TransportError as error:
-                    if not error.retryable:
+                    if not (error.retryable or isinstance(error, AccessDeniedError)):
                         raise
                     await asyncio.sleep(RETRY_SECONDS)
                     continue

@@ -13,7 +13,7 @@ from streamer.client.follower import Follower
 from streamer.client.gap import Gap, Rewind
 from streamer.client.log import EventLog, LoggedEvent
 from streamer.client.segments import OpenSegments
-from streamer.core.errors import TransportError
+from streamer.core.errors import AccessDeniedError, TransportError
 from streamer.transport.connection import reconnect
 from workers.gateway.batch import Batch
 from workers.gateway.scan import segments_before
@@ -83,6 +83,8 @@ class Feed:
         self.places: dict[int, EntryId] = {}
         self.cursor: Cursor = self._follower.cursor
         self.connected = False
+        self.denied: AccessDeniedError | None = None
+        """Why Redis does not let it read, if so."""
 
     @property
     def num_clients(self) -> int:
@@ -125,7 +127,8 @@ class Feed:
                 while True:
                     self._hand_out(await asyncio.to_thread(self._read))
             except TransportError as error:
-                if not error.retryable:
+                self.denied = error if isinstance(error, AccessDeniedError) else None
+                if not error.retryable and self.denied is None:
                     raise
                 if self.connected:
                     structlog.get_logger().warning("event log lost", error=str(error))
@@ -181,4 +184,4 @@ class Feed:
                 if not subscriber.offer(batch) and subscriber.is_client:
                     # Now, and not when it has gone: it may not even read that.
                     self._metrics.disconnects.labels("overflow").inc()
-        self.connected = True
+        self.connected, self.denied = True, None

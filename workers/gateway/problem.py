@@ -5,11 +5,12 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+import structlog
 from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from streamer.core.errors import ConfigError, TransportError
+from streamer.core.errors import AccessDeniedError, ConfigError, TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,6 +80,11 @@ async def _refused(_request: Request, error: Exception) -> ProblemResponse:
 
 
 async def _away(_request: Request, error: Exception) -> ProblemResponse:
+    if isinstance(error, AccessDeniedError):
+        # What the gateway's own user lacks is for its operator.
+        structlog.get_logger().error("denied", error=str(error))
+        detail = "Redis does not let the gateway do this; its log says which permission it lacks"
+        return ProblemResponse(503, detail)
     return ProblemResponse(503, str(error), {"Retry-After": "1"})
 
 

@@ -15,9 +15,11 @@ import uvicorn
 from streamer.client.live import LiveViews
 from streamer.core.errors import ConfigError, StreamerError, TransportError
 from streamer.sources.guard import SourcePolicy
-from streamer.transport.connection import connect_to_read
+from streamer.transport.access import RedisAccess
+from streamer.transport.connection import connect
 from streamer.transport.install import agree
 from streamer.transport.keys import Keys
+from streamer.transport.permissions import Role
 from streamer.transport.tokens import TokenStore
 from workers.gateway.access import Access
 from workers.gateway.app import build_app
@@ -80,6 +82,7 @@ class GatewayService:
         self._run_token = run_token
         self._tls = tls_context(settings.gateway)
         self._url = settings.redis.url
+        self._access_to_redis = RedisAccess.of(settings.redis)
         self._keys = Keys(settings.redis.partitions)
         self._metrics = metrics
         self._heartbeat_seconds = heartbeat_seconds
@@ -88,6 +91,7 @@ class GatewayService:
         self.port: int = self._socket.getsockname()[1]
         self._loop: asyncio.AbstractEventLoop | None = None
         self._feed: Feed | None = None
+        self._access: Access | None = None
         self._previews: Previews | None = None
         self._server: uvicorn.Server | None = None
         self._failure: BaseException | None = None
@@ -109,6 +113,7 @@ class GatewayService:
 
         Raises:
             TransportError: It has ended.
+            AccessDeniedError: Redis does not let it read; it tries again by itself.
         """
         self._thread.join(timeout_seconds)
         self._check()
@@ -120,6 +125,9 @@ class GatewayService:
             self._thread.join()
         while not came_round.wait(timeout_seconds):
             self._check()
+        for reader in (self._feed, self._access):
+            if reader is not None and reader.denied is not None:
+                raise reader.denied
 
     def recover(self) -> None:
         """Nothing: the feed connects again by itself."""
@@ -167,7 +175,7 @@ class GatewayService:
             await asyncio.to_thread(agree, client, keys=self._keys)
             self._feed = Feed(reader, metrics=self._metrics)
             await self._feed.start()
-            access = self._access(client)
+            access = self._access = self._make_access(client)
             await access.refresh()
             _check_reach(self._settings, num_tokens=access.num_tokens, has_tls=bool(self._tls))
             self._previews = Previews(client, keys=self._keys)
@@ -199,7 +207,7 @@ class GatewayService:
             server = _Server(config, started=self._started)
             await self._until_stopped(server, self._feed.run(), access.run(), board.run())
 
-    def _access(self, client: redis.Redis) -> Access:
+    def _make_access(self, client: redis.Redis) -> Access:
         settings = self._settings
         return Access(
             TokenStore(client, keys=self._keys),
@@ -230,7 +238,7 @@ class GatewayService:
         )
 
     def _connect(self, stack: contextlib.AsyncExitStack) -> redis.Redis:
-        client = connect_to_read(self._url, of="redis.url")
+        client = connect(self._url, access=self._access_to_redis, role=Role.GATEWAY)
         stack.callback(client.close)
         return client
 

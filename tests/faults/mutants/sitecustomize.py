@@ -21,8 +21,8 @@ def _without_judgement(text: str, answer: str) -> str:
     return text.replace(condition, "elseif false then")
 
 
-def _patch_library(connection, *answers: str) -> None:
-    library = connection._library
+def _patch_library(functions, *answers: str) -> None:
+    library = functions.library
 
     def mutated() -> str:
         text = library()
@@ -30,12 +30,12 @@ def _patch_library(connection, *answers: str) -> None:
             text = _without_judgement(text, answer)
         return text
 
-    connection._library = mutated
+    functions.library = mutated
 
 
 def _no_compare_and_set(module) -> None:
     match module.__name__:
-        case "streamer.transport.connection":
+        case "streamer.transport.functions":
             _patch_library(module, "stale", "fenced")
         case "streamer.runtime.pump":
             module.Pump.clear = lambda self: None
@@ -43,7 +43,7 @@ def _no_compare_and_set(module) -> None:
 
 
 def _no_owner_check(module) -> None:
-    if module.__name__ == "streamer.transport.connection":
+    if module.__name__ == "streamer.transport.functions":
         _patch_library(module, "fenced")
 
 
