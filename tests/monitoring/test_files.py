@@ -79,7 +79,7 @@ def test_every_alert_says_how_bad_it_is_and_where_its_runbook_is():
 def test_every_runbook_has_its_alert_and_is_listed():
     alerts = {rule["alert"] for rule in rules("alerts.yml")}
     assert {alert_of(name) for name in runbook_names()} == alerts
-    listed = set(re.findall(r"\]\(([a-z-]+)\.md\)", (RUNBOOKS / "index.md").read_text()))
+    listed = set(re.findall(r"\]\(([a-z-]+)\.md\)", (RUNBOOKS / "README.md").read_text()))
     assert listed == set(runbook_names())
 
 

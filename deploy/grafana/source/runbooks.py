@@ -23,7 +23,7 @@ _OTHER_PAGE = re.compile(r"\[([^]]+)\]\((\.\./[^)]+)\)")
 
 def runbook_names() -> list[str]:
     """Of the alerts that have one, as in the names of the files: `stream-down`."""
-    return sorted(path.stem for path in FOLDER.glob("*.md") if path.stem != "index")
+    return sorted(path.stem for path in FOLDER.glob("*.md") if path.stem != "README")
 
 
 def alert_of(name: str) -> str:
