@@ -44,8 +44,11 @@ class Session:
         self._ports = {port: str(free_port()) for port in PORTS}
 
     def __enter__(self) -> Session:
-        # A short path: that of a socket has at most 107 bytes.
-        folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="page-", dir="/tmp"))
+        # A short path: that of a socket has at most 107 bytes. A daemon may still be writing to it.
+        lasting = tempfile.TemporaryDirectory(
+            prefix="page-", dir="/tmp", ignore_cleanup_errors=True
+        )
+        folder = self._stack.enter_context(lasting)
         self.home = Path(folder)
         programs = self.home / ".programs"
         programs.mkdir()
@@ -76,6 +79,7 @@ class Session:
         try:
             self.stop()
         finally:
+            self._end_daemons()
             self._stack.close()
 
     def do(self, block: Block) -> None:
@@ -108,6 +112,13 @@ class Session:
                 f"{block}: ended with {process.returncode}:\n{output.read_text()}"
             )
         self._background.clear()
+
+    def _end_daemons(self) -> None:
+        """What the page has sent away: it is known by the folder that it works in."""
+        for place in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # it has ended, or is another user's
+                if (place / "cwd").readlink().is_relative_to(self.home):
+                    os.kill(int(place.name), signal.SIGKILL)
 
     def _local(self, text: str) -> str:
         for port, here in self._ports.items():
