@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from deploy.grafana.source.board import board, instance_variable
-from deploy.grafana.source.panels import Column, Query, heat, lines, rows
+from deploy.grafana.source.panels import (
+    Query,
+    heat,
+    lines,
+)
+from deploy.grafana.source.tables import Column, rows
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.models.dashboard import Dashboard

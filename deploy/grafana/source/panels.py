@@ -110,8 +110,8 @@ def lines(
         style = common.GraphThresholdsStyleConfig().mode(kinds.GraphThresholdsStyleMode.DASHED)
         panel.thresholds(_thresholds(steps)).thresholds_style(style)
     for index, query in enumerate(queries):
-        panel.with_target(_target(query, index).range().exemplar(exemplars))
-    return _framed(panel, title, text, unit=unit, width=width, runbooks=runbooks).min(0)
+        panel.with_target(target_of(query, index).range().exemplar(exemplars))
+    return framed(panel, title, text, unit=unit, width=width, runbooks=runbooks).min(0)
 
 
 def waterfall(title: str, text: str, *queries: Query, unit: str, width: int) -> timeseries.Panel:
@@ -133,10 +133,8 @@ def number(
     """One number, now, in the colour of its threshold."""
     panel = stat.Panel().thresholds(_thresholds(steps)).graph_mode(kinds.BigValueGraphMode.AREA)
     panel.color_mode(kinds.BigValueColorMode.VALUE)
-    panel.with_target(_target(Query(expr), 0).range())
-    return _framed(panel, title, text, unit=unit, width=width, runbooks=runbooks).height(
-        STAT_HEIGHT
-    )
+    panel.with_target(target_of(Query(expr), 0).range())
+    return framed(panel, title, text, unit=unit, width=width, runbooks=runbooks).height(STAT_HEIGHT)
 
 
 def bars(title: str, text: str, *queries: Query, unit: str, width: int = 8) -> bargauge.Panel:
@@ -145,8 +143,8 @@ def bars(title: str, text: str, *queries: Query, unit: str, width: int = 8) -> b
     panel.display_mode(kinds.BarGaugeDisplayMode.BASIC).min(0)
     panel.thresholds(_thresholds([(None, BLUE)]))
     for index, query in enumerate(queries):
-        panel.with_target(_target(query, index).instant())
-    return _framed(panel, title, text, unit=unit, width=width)
+        panel.with_target(target_of(query, index).instant())
+    return framed(panel, title, text, unit=unit, width=width)
 
 
 def heat(title: str, text: str, metric: str, *, unit: str, width: int = 12) -> heatmap.Panel:
@@ -170,8 +168,8 @@ def heat(title: str, text: str, metric: str, *, unit: str, width: int = 12) -> h
     )
     panel.y_axis(heatmap.YAxisConfig().unit(unit))
     query = Query(f"sum by (le) (increase({buckets}))", "{{le}}")
-    panel.with_target(_target(query, 0).range().format(PromQueryFormat.HEATMAP).exemplar(True))
-    return _framed(panel, title, text, unit="short", width=width)
+    panel.with_target(target_of(query, 0).range().format(PromQueryFormat.HEATMAP).exemplar(True))
+    return framed(panel, title, text, unit="short", width=width)
 
 
 def states(
@@ -202,8 +200,8 @@ def states(
     panel = statetimeline.Panel().mappings([models.ValueMap(options)])
     panel.show_value(kinds.VisibilityMode.AUTO).merge_values(True).per_page(20)
     panel.line_width(0).fill_opacity(70)
-    panel.with_target(_target(Query(expr, legend), 0).range())
-    return _framed(panel, title, text, unit="short", width=width, runbooks=runbooks)
+    panel.with_target(target_of(Query(expr, legend), 0).range())
+    return framed(panel, title, text, unit="short", width=width, runbooks=runbooks)
 
 
 def labels_timeline(
@@ -214,7 +212,7 @@ def labels_timeline(
     panel.line_width(0).fill_opacity(70)
     panel.show_value(kinds.VisibilityMode.AUTO)
     panel.color_scheme(dashboard.FieldColor().mode(models.FieldColorModeId.PALETTE_CLASSIC))
-    panel.with_target(_target(Query(expr), 0).range().format(PromQueryFormat.TABLE))
+    panel.with_target(target_of(Query(expr), 0).range().format(PromQueryFormat.TABLE))
     keep = "|".join(["Time", row, label])
     for name, options in (
         ("filterFieldsByName", {"include": {"pattern": f"^({keep})$"}}),
@@ -226,64 +224,7 @@ def labels_timeline(
     ):
         panel.with_transformation(models.DataTransformerConfig(id_val=name, options=options))
     panel.display_name(f"${{__field.labels.{row}}}")
-    return _framed(panel, title, text, unit="short", width=width)
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """Of a table.
-
-    Attributes:
-        title: Its heading.
-        expr: One value per row; without one the column is a label of the first that has it.
-        unit: Grafana's id of the unit.
-        url: Where its cells link to.
-    """
-
-    title: str
-    expr: str = ""
-    unit: str = ""
-    url: str = ""
-
-
-def rows(
-    title: str, text: str, columns: Sequence[Column], *, by: str, width: int = 24
-) -> table.Panel:
-    """A row per value of the label `by`, a column per query.
-
-    Args:
-        title: What is shown.
-        text: What it means and what to look for.
-        columns: The first names the label `by`; the others have an expression each.
-        by: The label.
-        width: Of 24.
-    """
-    panel = table.Panel().filterable(True)
-    values = [column for column in columns if column.expr]
-    names = {by: columns[0].title}
-    for index, column in enumerate(values):
-        target = _target(Query(column.expr), index).instant().format(PromQueryFormat.TABLE)
-        panel.with_target(target)
-        names["Value" if len(values) == 1 else f"Value #{_ref(index)}"] = column.title
-    names |= {column.title: column.title for column in columns[1:] if not column.expr}
-    order = {name: index for index, name in enumerate(names)}
-    for name, options in (
-        ("joinByField", {"byField": by, "mode": "outer"}),
-        ("filterFieldsByName", {"include": {"names": list(names)}}),
-        ("organize", {"renameByName": names, "indexByName": order}),
-    ):
-        if name != "joinByField" or len(values) > 1:
-            panel.with_transformation(models.DataTransformerConfig(id_val=name, options=options))
-    for column in columns:
-        settings = []
-        if column.unit:
-            settings.append(models.DynamicConfigValue("unit", column.unit))
-        if column.url:
-            link = {"title": column.title, "url": column.url}
-            settings.append(models.DynamicConfigValue("links", [link]))
-        if settings:
-            panel.override_by_name(column.title, settings)
-    return _framed(panel, title, text, unit="short", width=width)
+    return framed(panel, title, text, unit="short", width=width)
 
 
 def runbook_url(alert: str) -> str:
@@ -291,7 +232,7 @@ def runbook_url(alert: str) -> str:
     return f"/d/runbook-{alert}"
 
 
-def _framed(
+def framed(
     panel: AnyPanel,
     title: str,
     text: str,
@@ -300,6 +241,7 @@ def _framed(
     width: int,
     runbooks: Sequence[str] = (),
 ) -> AnyPanel:
+    """Give a panel its title, text, unit, size and links."""
     panel.title(title).description(text).unit(unit).span(width).height(HEIGHT)
     panel.datasource(DATASOURCE)
     if runbooks:
@@ -309,12 +251,14 @@ def _framed(
     return panel
 
 
-def _ref(index: int) -> str:
+def ref_of(index: int) -> str:
+    """The letter of a query."""
     return chr(ord("A") + index)
 
 
-def _target(query: Query, index: int) -> prometheus.Dataquery:
-    target = prometheus.Dataquery().expr(query.expr).ref_id(_ref(index)).datasource(DATASOURCE)
+def target_of(query: Query, index: int) -> prometheus.Dataquery:
+    """What Grafana asks for a query."""
+    target = prometheus.Dataquery().expr(query.expr).ref_id(ref_of(index)).datasource(DATASOURCE)
     return target.legend_format(query.legend or "__auto")
 
 

@@ -10,12 +10,11 @@ from deploy.grafana.source.panels import (
     GREEN,
     ORANGE,
     RED,
-    Column,
     Query,
     lines,
     number,
-    rows,
 )
+from deploy.grafana.source.tables import Column, rows
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.models.dashboard import Dashboard

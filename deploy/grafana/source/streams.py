@@ -12,12 +12,11 @@ from deploy.grafana.source.panels import (
     ORANGE,
     RED,
     YELLOW,
-    Column,
     Query,
     lines,
-    rows,
     states,
 )
+from deploy.grafana.source.tables import Column, rows
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.models.dashboard import Dashboard

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 
 from deploy.grafana.source.board import board, stream_variable
 from deploy.grafana.source.panels import (
-    Column,
     Query,
     labels_timeline,
     lines,
-    rows,
 )
+from deploy.grafana.source.tables import Column, rows
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.models.dashboard import Dashboard
