@@ -84,6 +84,26 @@ bench: $(VENV)/.dev test-packages ## Measure the pipeline beside its bare parts,
 soak: $(VENV)/.dev ## Ten minutes of four cameras: is memory flat?
 	$(BIN)/python -m benchmarks.soak $(SOAK)
 
+.PHONY: images
+images: ## Build the container image, or several: IMAGES='cpu gpu'
+	docker/build.sh $(or $(IMAGES),cpu)
+
+.PHONY: sbom
+sbom: ## Print the image's bill of materials (CycloneDX) into dist/
+	docker/sbom.sh
+
+.PHONY: secrets
+secrets: ## Make the secrets of the compose stack that are missing
+	deploy/compose/secrets.sh
+
+.PHONY: test-images
+test-images: $(VENV)/.dev ## Run the compose stack for real, and look into its containers
+	$(BIN)/python -m pytest tests/images/running.py
+
+.PHONY: cold-start
+cold-start: $(VENV)/.dev ## Measure the compose stack from `up` to the first event
+	$(BIN)/python -m benchmarks.compose $(COLD_START)
+
 .PHONY: screenshots
 screenshots: $(VENV)/.dev test-packages ## Take the pictures of the README again
 	$(BIN)/python -m benchmarks.screenshots

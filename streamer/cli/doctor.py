@@ -118,7 +118,8 @@ def _onnxruntime() -> Iterator[Finding]:
     if importlib.util.find_spec("onnxruntime") is None:
         yield Finding(Verdict.FAIL, "not installed", "pip install 'streamer[cpu]' (or [gpu])")
         return
-    import onnxruntime
+    import streamer.models  # noqa: F401  # before onnxruntime: it keeps that from calling home
+    import onnxruntime  # isort: skip
 
     providers = ", ".join(onnxruntime.get_available_providers())
     yield Finding(Verdict.OK, f"{onnxruntime.__version__}, providers: {providers}")

@@ -58,6 +58,9 @@ def add(
     sources: list[str] = typer.Argument(
         metavar="SOURCE...", help="As for `streamer run`: door=rtsp://…, clip.mp4, synthetic:…"
     ),
+    keep: bool = typer.Option(
+        False, "--keep", help="Leave a stream of that name as it is, and succeed."
+    ),
     redis: str | None = _REDIS,
 ) -> None:
     """Watch more streams. A password is given as #credentials=env:NAME or file:PATH.
@@ -68,6 +71,9 @@ def add(
         for spec in expand_sources(sources, taken=registry.entries().keys()):
             source = msgspec.json.encode(_absolute(spec))
             if registry.add(spec.stream_id, source, run=run) is None:
+                if keep:
+                    print(f"{spec.stream_id} is there already")
+                    continue
                 raise ConfigError(
                     f"streams add: {spec.stream_id}: expected a name that is free, found it taken; "
                     f"give another, as in NAME={redact(spec.url)}"

@@ -155,6 +155,11 @@ class GatewaySettings(_Section):
         None, description="PEM file with the certificate and its chain; None: no TLS."
     )
     tls_key: str | None = Field(None, description="PEM file with the certificate's private key.")
+    token_file: str | None = Field(
+        None,
+        description="File with a token that has all rights, besides those that "
+        "`streamer token create` makes; None: there is none.",
+    )
     requests_per_minute: int = Field(1_200, ge=1, description="Of one token; beyond it: 429.")
     failures_per_minute: int = Field(
         60, ge=1, description="Requests without a valid token, of one address; beyond it: 429."

@@ -11,6 +11,7 @@ import hashlib
 import re
 import secrets
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -33,6 +34,11 @@ RUN_TOKEN_VARIABLE = "STREAMER_GATEWAY_TOKEN"
 
 CLIENT_TOKEN_VARIABLE = "STREAMER_TOKEN"
 """Where clients look for a token."""
+
+MIN_CHARACTERS = 32
+"""Of a token that somebody made himself: 128 bits, written as hexadecimal digits."""
+
+_TOKEN = re.compile(rf"[A-Za-z0-9_-]{{{MIN_CHARACTERS},256}}")
 
 TOKEN_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -82,6 +88,30 @@ class TokenEntry(msgspec.Struct, frozen=True, kw_only=True):
 def make_token() -> str:
     """A new secret of 256 random bits."""
     return PREFIX + secrets.token_urlsafe(32)
+
+
+def read_token_file(path: str, *, of: str) -> str:
+    """The token in a file, as deployments hand out secrets.
+
+    Args:
+        path: Of the file. Blanks around the token don't count.
+        of: What names the file, for messages.
+
+    Raises:
+        ConfigError: It can't be read, or what is in it could be guessed or sent in no header.
+    """
+    try:
+        token = Path(path).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigError(f"{of}: {path}: can't be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{of}: {path}: expected text, found something else") from None
+    if not _TOKEN.fullmatch(token):
+        raise ConfigError(
+            f"{of}: {path}: expected a token of at least {MIN_CHARACTERS} letters, digits, `-` and "
+            f"`_`, found {len(token)} characters; make one with `openssl rand -hex 32`"
+        )
+    return token
 
 
 def digest_of(token: str) -> str:

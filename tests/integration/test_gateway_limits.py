@@ -119,6 +119,42 @@ class TestReach:
         assert "there is no valid token" in said
         assert "Traceback" not in said
 
+    def test_a_token_in_a_file_lets_it_start_and_its_bearer_in(self, server, store, tmp_path):
+        del store
+        secret = "0123456789abcdef" * 4
+        (tmp_path / "token").write_text(f"{secret}\n")
+        settings = ["gateway.host=0.0.0.0", f"gateway.token_file={tmp_path}/token"]
+        gateway = Gateway(server.url, settings=settings, run_token=None)
+        try:
+            url = f"http://127.0.0.1:{gateway.ready().port}"
+            answer = httpx.get(f"{url}/v1/streams", headers=bearer(secret))
+            other = httpx.get(f"{url}/v1/streams", headers=bearer(secret[:-1] + "0"))
+        finally:
+            gateway.close()
+        assert (answer.status_code, other.status_code) == (200, 401)
+
+    @pytest.mark.parametrize(
+        ("content", "said"),
+        [
+            (b"", "found 0 characters"),
+            (b"short", "at least 32"),
+            (b"with blanks in it, and that can't be sent", "letters, digits"),
+            (b"\xff" * 40, "expected text"),
+            (None, "can't be read (No such file or directory)"),
+        ],
+    )
+    def test_a_file_without_a_good_token(self, server, tmp_path, content, said):
+        path = tmp_path / "token"
+        if content is not None:
+            path.write_bytes(content)
+        gateway = Gateway(server.url, settings=[f"gateway.token_file={path}"], run_token=None)
+        code, stderr = gateway.end()
+        gateway.close()
+        assert code == 2
+        assert said in stderr
+        assert f"gateway.token_file: {path}" in stderr
+        assert "Traceback" not in stderr
+
     def test_on_this_machine_it_waits_for_a_token(self, server, store):
         with serving_events(server.url, run_token=None) as url:
             assert httpx.get(f"{url}/v1/streams").status_code == 401

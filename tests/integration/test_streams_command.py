@@ -50,6 +50,17 @@ def test_a_stream_s_life(streams, registry):
     assert streams("list", "--json").stdout == ""
 
 
+def test_what_is_there_already_can_be_left_as_it_is(streams, registry):
+    streams("add", "door=rtsp://10.0.0.7/live")
+    streams("pause", "door")
+    again = streams("add", "--keep", "door=rtsp://10.0.0.9/live", "gate=rtsp://10.0.0.8/live")
+    assert again.stdout == "door is there already\ngate is added\n"
+    entries = registry.entries()
+    assert b"10.0.0.7" in bytes(entries["door"].source)
+    assert entries["door"].paused
+    assert b"10.0.0.8" in bytes(entries["gate"].source)
+
+
 def test_a_file_is_added_by_its_whole_path(streams, registry, tmp_path, monkeypatch):
     make_clip(tmp_path / "clip.mp4", frames=2)
     monkeypatch.chdir(tmp_path)

@@ -8,7 +8,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from streamer.transport.tokens import RUN_TOKEN_VARIABLE
+from streamer.transport.tokens import RUN_TOKEN_VARIABLE, read_token_file
 from workers.gateway.metrics import GatewayMetrics
 from workers.gateway.server import GatewayService
 from workers.main import main
@@ -33,6 +33,8 @@ def build(settings: Settings, _: Observer, registry: CollectorRegistry) -> Gatew
     logging.getLogger("asyncio").setLevel(logging.ERROR)
     # Taken out of the environment: nothing that is started from here gets it.
     run_token = os.environ.pop(RUN_TOKEN_VARIABLE, None)
+    if run_token is None and settings.gateway.token_file is not None:
+        run_token = read_token_file(settings.gateway.token_file, of="gateway.token_file")
     metrics = GatewayMetrics(registry, settings.metrics.stage_buckets)
     return GatewayService(settings, metrics, run_token=run_token)
 

@@ -283,7 +283,8 @@ def _check_reach(settings: GatewaySettings, *, num_tokens: int, has_tls: bool) -
     if not num_tokens:
         raise ConfigError(
             f"gateway.host: {settings.host} can be reached from elsewhere, and there is no valid "
-            "token; make one with `streamer token create NAME --redis URL`, or bind 127.0.0.1"
+            "token; make one with `streamer token create NAME --redis URL`, name a file with one "
+            "in gateway.token_file, or bind 127.0.0.1"
         )
     if not has_tls:
         log.warning(
