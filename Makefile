@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 # Debian packages for tests: the RTSP server that plays the camera, Redis beside Valkey, clients.
-TEST_PACKAGES := chromium curl openssl redis-server prometheus-redis-exporter gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
+TEST_PACKAGES := chromium curl openssl redis-server prometheus prometheus-alertmanager prometheus-redis-exporter gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
 	gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav python3-gi
 
 .PHONY: help
@@ -108,6 +108,10 @@ cold-start: $(VENV)/.dev ## Measure the compose stack from `up` to the first eve
 screenshots: $(VENV)/.dev test-packages ## Take the pictures of the README again
 	$(BIN)/python -m benchmarks.screenshots
 
+.PHONY: dashboards
+dashboards: $(VENV)/.dev ## Make Grafana's dashboards again from their source
+	$(BIN)/python -m deploy.grafana.source
+
 .PHONY: encoder
 encoder: $(VENV)/.dev ## Export the default encoder again
 	$(PIP) -e '.[export]'
@@ -158,6 +162,7 @@ venv-package:
 test-packages:
 	@if /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0")' 2>/dev/null \
 		&& command -v redis-server >/dev/null && command -v redis-cli >/dev/null && command -v openssl >/dev/null \
+		&& command -v prometheus >/dev/null && command -v amtool >/dev/null \
 		&& command -v prometheus-redis-exporter >/dev/null && command -v curl >/dev/null && command -v chromium >/dev/null; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get -qq update && DEBIAN_FRONTEND=noninteractive \

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -60,9 +61,9 @@ def missing_parts() -> str:
     return "" if done.returncode == 0 else done.stderr.strip().splitlines()[-1]
 
 
-@pytest.fixture
-def start_rtsp_server() -> Iterator[Callable[..., RtspServer]]:
-    """Starts servers: `start_rtsp_server({"cam": clip}, kind=…, user=…, auth=…)`."""
+@contextlib.contextmanager
+def rtsp_servers() -> Iterator[Callable[..., RtspServer]]:
+    """Starts servers, which are killed on leaving: `start({"cam": clip}, kind=…, user=…)`."""
     if missing := missing_parts():
         reason = f"GStreamer's RTSP server can't run: {missing}; `make test` as root installs it"
         if os.environ.get("CI") == "true":
@@ -88,9 +89,18 @@ def start_rtsp_server() -> Iterator[Callable[..., RtspServer]]:
         servers.append(RtspServer(process, json.loads(line)["port"]))
         return servers[-1]
 
-    yield start
-    for server in servers:
-        server.kill()
+    try:
+        yield start
+    finally:
+        for server in servers:
+            server.kill()
+
+
+@pytest.fixture
+def start_rtsp_server() -> Iterator[Callable[..., RtspServer]]:
+    """Starts servers: `start_rtsp_server({"cam": clip}, kind=…, user=…, auth=…)`."""
+    with rtsp_servers() as start:
+        yield start
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 
 from streamer.cli.run_streams import RunStreams
+from streamer.cli.targets import TargetsFile
 from streamer.client.follower import Follower
 from streamer.client.log import EventLog
 from streamer.core.errors import TransportError
@@ -152,6 +153,7 @@ class LocalPipeline:
         for worker in self.workers:
             if worker.exit_code is None:
                 worker.poll_ready()
+        self._targets.update(self.workers)
         dead = [worker for worker in self.workers if worker.exit_code is not None]
         return [worker.name for worker in dead if worker.restart()]
 
@@ -183,6 +185,7 @@ class LocalPipeline:
             self._stack.callback(directory.close)
             self.redis_url, self.log_directory = self._redis_url, directory.path
             self._access = RedisAccess.of(self._settings.redis)
+        self._targets = TargetsFile(self.log_directory)
         self.client = connect(self.redis_url, access=self._access)
         self._stack.callback(self.client.close)
         self._keys = Keys(self._settings.redis.partitions)
@@ -204,6 +207,7 @@ class LocalPipeline:
                 self._streams.keep()
                 if time.monotonic() > deadline:
                     raise WorkerFailed(f"{worker.name}: not ready in time", exit_code=1)
+        self._targets.update(self.workers)
         self._publish_gateway()
 
     def _publish_gateway(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from enum import StrEnum
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
 
 STUCK_AFTER_SECONDS = 10.0
 """A loop that has not come round for so long is stuck."""
+
+
+CLIENT_SECONDS = 10.0
+"""A client that neither sends nor reads for so long is hung up on."""
+
+WAITING_CONNECTIONS = 128
+"""Not yet accepted. Beyond them a client's connection is made after a second or more."""
 
 
 class Phase(StrEnum):
@@ -62,7 +70,18 @@ class Health:
         return self.phase is Phase.READY and self.alive
 
 
+class _Server(ThreadingWSGIServer):
+    request_queue_size = WAITING_CONNECTIONS
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that hung up, or hangs, is not worth a line."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
+
+
 class _QuietHandler(WSGIRequestHandler):
+    timeout = CLIENT_SECONDS
+
     def log_message(self, format: str, *args: object) -> None:
         """A scrape is not worth a line."""
 
@@ -83,9 +102,7 @@ class HealthServer:
         self._health = health
         self._metrics = make_wsgi_app(registry)
         try:
-            self._server = make_server(
-                host, port, self._app, ThreadingWSGIServer, handler_class=_QuietHandler
-            )
+            self._server = make_server(host, port, self._app, _Server, handler_class=_QuietHandler)
         except (OSError, OverflowError) as error:
             raise ConfigError(
                 f"metrics: can't listen on {host}:{port} ({error}); choose another "

@@ -1,6 +1,7 @@
 """A folder of one run: sockets, logs, settings. Only its user can enter, and a crash leaves none.
 
-Its owner holds a lock in it for life; whoever makes the next one removes those nobody holds.
+Its owner holds a lock in it for life; whoever makes the next one removes those nobody holds. What
+another program finds by a pattern lies beside the folder, under the same name, and goes with it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from pathlib import Path
 from streamer.core.errors import TransportError
 
 _LOCK = "lock"
+_PREFIX = "run-"
+_TARGETS_PREFIX = "targets-"
 
 
 def runtime_directory() -> Path:
@@ -23,6 +26,14 @@ def runtime_directory() -> Path:
     if base:
         return Path(base) / "streamer"
     return Path(tempfile.gettempdir()) / f"streamer-{os.getuid()}"
+
+
+def targets_path(directory: Path) -> Path:
+    """Where the run with this folder says which metrics ports it has.
+
+    Beside the folder: Prometheus takes a `*` in the last part of a path only.
+    """
+    return directory.parent / f"{_TARGETS_PREFIX}{directory.name.removeprefix(_PREFIX)}.json"
 
 
 class RunDirectory:
@@ -45,7 +56,7 @@ class RunDirectory:
                 retryable=False,
             )
         _sweep(base)
-        nameless = Path(tempfile.mkdtemp(prefix=".run-", dir=base))
+        nameless = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}", dir=base))
         # It gets its name only when it is locked: a sweeper would take it for a dead one.
         self._lock = (nameless / _LOCK).open("wb")
         fcntl.flock(self._lock, fcntl.LOCK_EX)
@@ -53,16 +64,18 @@ class RunDirectory:
 
     def close(self) -> None:
         """Remove it. Idempotent."""
+        targets_path(self.path).unlink(missing_ok=True)
         shutil.rmtree(self.path, ignore_errors=True)
         self._lock.close()
 
 
 def _sweep(base: Path) -> None:
     """Remove folders whose owner is gone: nobody holds their lock."""
-    for directory in base.glob("run-*"):
+    for directory in base.glob(f"{_PREFIX}*"):
         with contextlib.suppress(FileNotFoundError), (directory / _LOCK).open("rb") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue
+            targets_path(directory).unlink(missing_ok=True)
             shutil.rmtree(directory, ignore_errors=True)

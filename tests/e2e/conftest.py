@@ -94,7 +94,7 @@ def room(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
 
 def left_behind(room: Path) -> set[str]:
     """Folders, processes, and shared memory that no living process holds."""
-    found = {str(path) for path in room.glob("streamer/run-*")}
+    found = {str(p) for part in ("run", "targets") for p in room.glob(f"streamer/{part}-*")}
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             command = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")

@@ -314,6 +314,9 @@ def test_a_killed_encoder_is_started_again_and_dies_with_the_command(start, room
     process = start("run", "synthetic:workcell?fps=10", "--json")
     assert process.stdout is not None
     process.stdout.readline()
+    before = targets(room)
+    assert {role for role, _ in before} == {"ingest", "encoder", "temporal", "gateway"}
+    assert all(serves_metrics(address) for _, address in before)
     pids = [int(name.split()[1]) for name in left_behind(room) if "workers.encoder" in name]
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
@@ -322,6 +325,12 @@ def test_a_killed_encoder_is_started_again_and_dies_with_the_command(start, room
     assert all("crashed and was started again" in line for line in told)
     # It works again: an event whose gap says what was missed, or simply the next one.
     assert process.stdout.readline()
+    deadline = time.monotonic() + 20
+    while len(targets(room) & before) > len(before) - len(pids):
+        assert time.monotonic() < deadline, "the new ports are not in the file of targets"
+        process.stdout.readline()
+    assert sorted(role for role, _ in targets(room)) == sorted(role for role, _ in before)
+    assert all(serves_metrics(address) for _, address in targets(room))
     process.kill()
     process.wait()
     deadline = time.monotonic() + 10
@@ -330,6 +339,18 @@ def test_a_killed_encoder_is_started_again_and_dies_with_the_command(start, room
     assert not any("process" in name for name in left_behind(room))
     swept = start("run", "synthetic:workcell?fps=10&seconds=1", "--json")
     swept.communicate(timeout=60)
+
+
+def targets(room):
+    """Role and address of each worker, as the only run tells Prometheus."""
+    (path,) = room.glob("streamer/targets-*.json")
+    groups = json.loads(path.read_text())
+    return {(group["labels"]["role"], *group["targets"]) for group in groups}
+
+
+def serves_metrics(address):
+    with urllib.request.urlopen(f"http://{address}/metrics", timeout=5) as answer:
+        return b"process_start_time_seconds" in answer.read()
 
 
 def test_code_lying_beside_the_videos_is_not_run(tmp_path, monkeypatch, streamer):

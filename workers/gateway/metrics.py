@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 TRANSPORTS = ("sse", "websocket")
 """How events travel."""
 
+REASONS = ("left", "overflow", "refused", "stopped", "away")
+"""Why an event stream ends."""
+
 METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 """Others can be any word."""
 
@@ -36,6 +39,8 @@ class GatewayMetrics:
         self.sent = gateway.EVENTS_SENT.counter(registry)
         self.delivery = gateway.DELIVERY.histogram(registry, stage_buckets)
         self.disconnects = gateway.DISCONNECTS.counter(registry)
+        for reason in REASONS:
+            self.disconnects.labels(reason)  # there from the start: a rate needs a first value
         self.gaps = gateway.GAPS.counter(registry)
         self.rewinds = gateway.REWINDS.counter(registry)
         self.requests = gateway.REQUESTS.counter(registry)
