@@ -36,7 +36,7 @@ STREAM_INFO = Family(
         "kind": "`rtsp`, `http`, `device`, `file`, `synthetic`",
         "width": "pixels",
         "height": "pixels",
-        "clock": "what capture times are taken from: `rtcp`, `host`, `file`",
+        "clock": "what capture times are taken from: `host`, `file`",
     },
     level=Level.DETAIL,
 )
