@@ -63,7 +63,10 @@ def missing_parts() -> str:
 
 @contextlib.contextmanager
 def rtsp_servers() -> Iterator[Callable[..., RtspServer]]:
-    """Starts servers, which are killed on leaving: `start({"cam": clip}, kind=…, user=…)`."""
+    """Starts servers, which are killed on leaving: `start({"cam": clip}, kind=…, user=…)`.
+
+    `clock_ahead` sets the cameras' clocks so many seconds ahead of the host's.
+    """
     if missing := missing_parts():
         reason = f"GStreamer's RTSP server can't run: {missing}; `make test` as root installs it"
         if os.environ.get("CI") == "true":
@@ -72,10 +75,17 @@ def rtsp_servers() -> Iterator[Callable[..., RtspServer]]:
     servers: list[RtspServer] = []
 
     def start(
-        mounts: dict[str, Path], *, kind: str = "h264", user: str = "", auth: str = "basic"
+        mounts: dict[str, Path],
+        *,
+        kind: str = "h264",
+        user: str = "",
+        auth: str = "basic",
+        clock_ahead: float | None = None,
     ) -> RtspServer:
         arguments = [f"--mount={name}={clip}" for name, clip in mounts.items()]
         arguments += [f"--kind={kind}", f"--user={user}", f"--auth={auth}"]
+        if clock_ahead is not None:
+            arguments.append(f"--clock-ahead={clock_ahead}")
         process = subprocess.Popen(
             [SYSTEM_PYTHON, str(SCRIPT), *arguments], stdout=subprocess.PIPE, text=True
         )

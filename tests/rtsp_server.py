@@ -17,7 +17,9 @@ import gi
 
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
+from gi.repository import GLib, GObject, Gst, GstRtspServer  # noqa: E402
+
+Gst.init(None)  # before a class is derived from one of GStreamer's
 
 LAUNCH = {
     # The encoded clip as it is: no CPU is spent on the camera's side.
@@ -26,13 +28,38 @@ LAUNCH = {
     "mjpeg": "( filesrc location={clip} ! qtdemux ! h264parse ! avdec_h264 ! videoconvert"
     " ! jpegenc ! rtpjpegpay name=pay0 pt=26 )",
 }
+NTP_EPOCH_SECONDS = 2_208_988_800
+"""1970 in NTP's time, which begins in 1900."""
 
 
-def factory(clip: str, *, kind: str, user: str) -> GstRtspServer.RTSPMediaFactory:
+class OwnTimeMedia(GstRtspServer.RTSPMedia):
+    """Its sender reports tell the time of the pipeline's clock instead of the host's."""
+
+    def do_setup_rtpbin(self, rtpbin: Gst.Element) -> bool:
+        """Called by GStreamer."""
+        rtpbin.set_property("ntp-time-source", "clock-time")
+        return True
+
+
+def clock(*, ahead_seconds: float) -> Gst.Clock:
+    """The host's time, in NTP's count, and a while ahead."""
+    made = GObject.new(Gst.SystemClock, clock_type=Gst.ClockType.REALTIME)
+    now = made.get_internal_time()
+    ahead = int((NTP_EPOCH_SECONDS + ahead_seconds) * Gst.SECOND)
+    made.set_calibration(now, now + ahead, 1, 1)
+    return made
+
+
+def factory(
+    clip: str, *, kind: str, user: str, clock_ahead: float | None
+) -> GstRtspServer.RTSPMediaFactory:
     """What serves one mount point."""
     made = GstRtspServer.RTSPMediaFactory()
     made.set_launch(LAUNCH[kind].format(clip=f'"{clip}"'))
     made.set_shared(False)
+    if clock_ahead is not None:
+        made.set_media_gtype(OwnTimeMedia.__gtype__)
+        made.set_clock(clock(ahead_seconds=clock_ahead))
     if user:
         permissions = GstRtspServer.RTSPPermissions()
         for action in ("access", "construct"):
@@ -63,8 +90,8 @@ def main() -> None:
     parser.add_argument("--port", default="0")
     parser.add_argument("--user", default="", metavar="NAME:PASSWORD")
     parser.add_argument("--auth", choices=("basic", "digest"), default="basic")
+    parser.add_argument("--clock-ahead", type=float, metavar="SECONDS")
     options = parser.parse_args()
-    Gst.init(None)
     server = GstRtspServer.RTSPServer()
     server.set_address("127.0.0.1")
     server.set_service(options.port)
@@ -72,7 +99,7 @@ def main() -> None:
         server.set_auth(authentication(options.user, method=options.auth))
     for mount in options.mount:
         name, _, clip = mount.partition("=")
-        made = factory(clip, kind=options.kind, user=options.user)
+        made = factory(clip, kind=options.kind, user=options.user, clock_ahead=options.clock_ahead)
         server.get_mount_points().add_factory(f"/{name}", made)
     if not server.attach(None):
         sys.exit(f"port {options.port}: can't listen")

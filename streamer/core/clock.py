@@ -15,7 +15,7 @@ class ClockSource(StrEnum):
     """What a frame's capture time is taken from."""
 
     RTCP = "rtcp"
-    """The camera's own clock, through RTCP sender reports."""
+    """The camera's own clock, through RTCP sender reports. No source takes it yet."""
     HOST = "host"
     """The host's clock when the frame's packet was received."""
     FILE = "file"

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from streamer.core.clock import ClockSource
 from streamer.telemetry.measured import ClockOffset, StreamDescribed
 
 if TYPE_CHECKING:
-    from streamer.core.clock import Mark
+    from streamer.core.clock import ClockSource, Mark
     from streamer.sources.source import DecodedFrame
     from streamer.telemetry.observer import Observer
 
@@ -47,10 +46,10 @@ class Portrait:
                     clock=decoded.clock.value,
                 )
             )
-        if decoded.clock is ClockSource.RTCP and self._is_due(now):
+        if decoded.camera_at_ns is not None and self._is_due(now):
             self._offset_at = now
             # Of two clocks, but no duration: how far they are apart is what is asked for.
-            offset_seconds = (decoded.captured_at_ns - decoded.received_at_ns) * 1e-9
+            offset_seconds = (decoded.camera_at_ns - decoded.received_at_ns) * 1e-9
             self._observer.observe(ClockOffset(self._stream_id, offset_seconds))
 
     def _is_due(self, now: Mark) -> bool:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import av
 
 from streamer.core.clock import ClockSource
+from streamer.sources.camera_time import camera_time_ns
 from streamer.sources.convert import Converter
 from streamer.sources.failure import read_error, source_error
+from streamer.sources.origin import Origin
 from streamer.sources.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from streamer.core.preprocess import Preprocess
     from streamer.sources.connection import Connection
     from streamer.sources.jpeg import Shrinker
-    from streamer.sources.origin import Origin
 
 _LOGGER = logging.getLogger(__name__)
 _ASSUMED_FPS = 25.0
@@ -35,10 +36,14 @@ _CUT_OFF_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """When a packet was here: on the monotonic clock, and in UTC nanoseconds."""
+    """When a packet was here: on the monotonic clock, and in UTC nanoseconds.
+
+    `camera_ns` is its time by the camera's clock, if that is known.
+    """
 
     mark: Mark
     utc_ns: int
+    camera_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -50,6 +55,7 @@ class AvFrame:
     received_at_ns: int
     received: Mark
     clock: ClockSource
+    camera_at_ns: int | None
     picture: av.VideoFrame
     reader: Reader
 
@@ -134,7 +140,7 @@ class Reader:
         begun = time.monotonic()
         try:
             packet = next(self._packets, None)
-            receipt = self._receive()
+            receipt = self._receive(packet)
             if packet is None:
                 self._check_end()
                 return None
@@ -179,6 +185,7 @@ class Reader:
             received_at_ns=receipt.utc_ns,
             received=receipt.mark,
             clock=ClockSource.HOST if self._live else ClockSource.FILE,
+            camera_at_ns=receipt.camera_ns,
             picture=picture,
             reader=self,
         )
@@ -189,8 +196,11 @@ class Reader:
             self._receipts.clear()
         self._receipts[pts] = receipt
 
-    def _receive(self) -> Receipt:
-        return Receipt(self._clock.mark(), self._clock.utc_ns())
+    def _receive(self, packet: av.Packet[VideoStream] | None = None) -> Receipt:
+        mark, utc_ns = self._clock.mark(), self._clock.utc_ns()
+        if packet is None or self._origin is not Origin.RTSP:
+            return Receipt(mark, utc_ns)
+        return Receipt(mark, utc_ns, camera_time_ns(packet))
 
     def _check_deadline(self, receipt: Receipt, *, got_frame: bool) -> None:
         """Packets without pictures must not keep a dead camera alive."""

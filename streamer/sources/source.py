@@ -47,6 +47,11 @@ class DecodedFrame(Protocol):
         ...
 
     @property
+    def camera_at_ns(self) -> int | None:
+        """UTC nanoseconds by the camera's own clock, right or wrong; None if it does not say."""
+        ...
+
+    @property
     def size(self) -> tuple[int, int]:
         """Width and height in pixels, as the source has them."""
         ...

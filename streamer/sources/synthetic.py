@@ -155,6 +155,7 @@ class SyntheticSource:
             received_at_ns=now_ns,
             received=self._clock.mark(),
             clock=ClockSource.HOST if self._realtime else ClockSource.FILE,
+            camera_at_ns=None,
             source=self,
         )
 
@@ -169,6 +170,7 @@ class SyntheticFrame:
     received_at_ns: int
     received: Mark
     clock: ClockSource
+    camera_at_ns: int | None
     source: SyntheticSource
 
     @property

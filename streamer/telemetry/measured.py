@@ -30,7 +30,7 @@ class StreamDescribed:
 
 @dataclass(frozen=True, slots=True)
 class ClockOffset:
-    """How far a camera's clock is ahead of this host's, less the time a packet travels."""
+    """How far a camera's clock is ahead of this host's, less the time a picture takes to here."""
 
     stream_id: str
     seconds: float

@@ -2,7 +2,7 @@
 
 Its session description has no parameter sets, so the picture's size is known only when the next
 key frame comes. H.264 in single-NAL packets (RFC 6184, 5.6), interleaved with RTSP over TCP
-(RFC 2326, 10.12).
+(RFC 2326, 10.12). On demand it sends sender reports (RFC 3550, 6.4.1) with any time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, ClassVar
 import av
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 DESCRIPTION = (
@@ -31,6 +31,7 @@ class _Session(StreamRequestHandler):
 
     frames: ClassVar[list[bytes]] = []
     stopping: ClassVar[threading.Event]
+    report: ClassVar[Callable[[int], int | None]]
 
     def handle(self) -> None:
         """Answer until PLAY; then send frames until they end or the client hangs up."""
@@ -67,6 +68,10 @@ class _Session(StreamRequestHandler):
     def _play(self) -> None:
         number = 0
         for index, frame in enumerate(self.frames):
+            ntp = self.report(index)
+            if ntp is not None:
+                sent = struct.pack(">BBHIQIII", 128, 200, 6, 1, ntp, index * 3600, number, 0)
+                self.wfile.write(struct.pack(">cBH", b"$", 1, len(sent)) + sent)
             nals = [nal for nal in re.split(rb"\x00?\x00\x00\x01", frame) if nal]
             for nal in nals:
                 last = nal is nals[-1]
@@ -80,8 +85,16 @@ class _Session(StreamRequestHandler):
 
 
 @contextmanager
-def terse_camera(clip: Path, *, skip_frames: int) -> Iterator[str]:
+def terse_camera(
+    clip: Path, *, skip_frames: int = 0, report: Callable[[int], int | None] = lambda _: None
+) -> Iterator[str]:
     """Serve an elementary stream from its n-th frame on, at 25 frames a second, to each client.
+
+    Args:
+        clip: H.264 without a container.
+        skip_frames: n.
+        report: The camera's clock when it sends its n-th frame, as a 64-bit NTP timestamp (32.32
+            bits, seconds since 1900), to go out in a sender report before it; None: no report.
 
     Yields:
         Its address.
@@ -89,7 +102,8 @@ def terse_camera(clip: Path, *, skip_frames: int) -> Iterator[str]:
     with av.open(str(clip)) as container:
         frames = [bytes(packet) for packet in container.demux(video=0) if packet.size]
     stopping = threading.Event()
-    handler = type("Session", (_Session,), {"frames": frames[skip_frames:], "stopping": stopping})
+    own = {"frames": frames[skip_frames:], "stopping": stopping, "report": staticmethod(report)}
+    handler = type("Session", (_Session,), own)
     with ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()

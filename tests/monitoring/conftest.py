@@ -44,7 +44,6 @@ CELLS = [f"cell-{seed}=synthetic:workcell?seed={seed}&fps=10" for seed in (3, 4,
 GPU = Path(__file__).with_name("gpu.prom")
 
 RARE = {
-    'streamer_stream_clock_offset_seconds{stream=~".*"}': "a source has to read its clock",
     'streamer_features_resent_total{role="encoder", instance=~".*"}': "Redis has to lose writes",
     'streamer_refused_total{role="encoder", instance=~".*"}': "the log has to refuse a write",
     'streamer_refused_total{role="temporal"}': "two workers have to contend for a stream",

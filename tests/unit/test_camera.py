@@ -33,6 +33,7 @@ class Picture:
         self.captured_at_ns = self.received_at_ns = self.clock_.utc_ns()
         self.received = self.clock_.mark()
         self.clock = ClockSource.HOST
+        self.camera_at_ns = None
 
     def to_image(self, preprocess):
         self.clock_.advance(0.002)

@@ -174,8 +174,9 @@ def dashboard() -> Dashboard:
         ),
         lines(
             "Clock offset",
-            "The camera's clock minus this host's, of cameras whose own clock is read. Far from 0: "
-            "its events carry wrong times; set its NTP server. Empty where times are the host's.",
+            "The clock of an RTSP camera minus the host's. Far from 0: the time in its picture and "
+            "in its recordings differs from that of its events, which is the host's; set its NTP "
+            "server. Empty for cameras that send no RTCP sender reports.",
             Query(
                 f"max by (stream) (streamer_stream_clock_offset_seconds{{{MINE}}})", "{{stream}}"
             ),

@@ -36,7 +36,7 @@ STREAM_INFO = Family(
         "kind": "`rtsp`, `http`, `device`, `file`, `synthetic`",
         "width": "pixels",
         "height": "pixels",
-        "clock": "what capture times are taken from: `rtcp`, `host`, `file`",
+        "clock": "what capture times are taken from: `host`, `file`",
     },
     level=Level.DETAIL,
 )
@@ -51,8 +51,9 @@ RECONNECTS = Family(
 CLOCK_OFFSET = Family(
     name="streamer_stream_clock_offset_seconds",
     kind=Kind.GAUGE,
-    meaning="The camera's clock minus this host's, less the time a packet travels; only of cameras "
-    "that send their clock.",
+    meaning="The camera's clock minus this host's, less the time a picture takes to here: the "
+    "network's and one frame period. Only of RTSP cameras that send RTCP sender reports, from the "
+    "first one on. No time in an event is taken from it.",
     roles=_ROLES,
     labels={"stream": STREAM},
     level=Level.DETAIL,
