@@ -184,9 +184,7 @@ def test_what_pages_ask_of_the_server_its_users_may(tmp_path):
 @pytest.mark.parametrize("page", TOLD_TO, ids=lambda page: page.stem)
 def test_no_page_asks_the_server_as_nobody(page):
     text = page.read_text()
-    assert len(re.findall(r"(?:redis|valkey)-cli (?!…|--user NAME)", text)) == len(
-        CLIENT.findall(text)
-    )
+    assert len(re.findall(r"(?:redis|valkey)-cli ", text)) == len(CLIENT.findall(text))
 
 
 def test_an_update_gives_a_running_server_its_new_users(tmp_path):
