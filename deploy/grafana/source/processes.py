@@ -17,14 +17,17 @@ from deploy.grafana.source.panels import (
 from deploy.grafana.source.tables import Column, rows
 
 if TYPE_CHECKING:
-    from grafana_foundation_sdk.models.dashboard import Dashboard
+    from collections.abc import Sequence
+
+    from grafana_foundation_sdk.cog.builder import Builder
+    from grafana_foundation_sdk.models.dashboard import Dashboard, Panel
 
 MINE = 'job="streamer", role=~"$role"'
 
 
-def dashboard() -> Dashboard:
-    """Redis, processes, scraping."""
-    redis_now = [
+def _redis_now() -> Sequence[Builder[Panel]]:
+    """One number each."""
+    return [
         number(
             "Redis",
             "1 while it answers its exporter.",
@@ -59,7 +62,11 @@ def dashboard() -> Dashboard:
             "Keys", "In all databases.", "sum(redis_db_keys)", unit="short", steps=((None, BLUE),)
         ),
     ]
-    redis = [
+
+
+def _redis() -> Sequence[Builder[Panel]]:
+    """What Redis does, over time."""
+    return [
         lines(
             "Redis memory",
             "Used, and the limit if one is set (0: none).",
@@ -90,7 +97,11 @@ def dashboard() -> Dashboard:
             width=8,
         ),
     ]
-    processes = [
+
+
+def _workers() -> Sequence[Builder[Panel]]:
+    """A table of them."""
+    return [
         rows(
             "Workers",
             "One row per process that Prometheus scrapes.",
@@ -113,6 +124,12 @@ def dashboard() -> Dashboard:
             ],
             by="instance",
         ),
+    ]
+
+
+def _processes() -> Sequence[Builder[Panel]]:
+    """What each process takes."""
+    return [
         lines(
             "CPU",
             "Cores in use, by process.",
@@ -166,7 +183,11 @@ def dashboard() -> Dashboard:
             runbooks=["VersionSkew"],
         ),
     ]
-    scraping = [
+
+
+def _scraping() -> Sequence[Builder[Panel]]:
+    """What the metrics themselves cost."""
+    return [
         lines(
             "Time of a scrape",
             "By worker. It is pulled by Prometheus and answered by a thread of its own.",
@@ -190,16 +211,20 @@ def dashboard() -> Dashboard:
             width=8,
         ),
     ]
+
+
+def dashboard() -> Dashboard:
+    """Redis, processes, scraping."""
     role = variable("role", "Role", "label_values(streamer_build_info, role)", "Workers' roles.")
     return board(
         "streamer-processes",
         "streamer / Redis and processes",
         "Are Redis and the workers themselves well?",
         [
-            ("Redis now", redis_now),
-            ("Redis", redis),
-            ("Workers", processes),
-            ("Scraping", scraping),
+            ("Redis now", _redis_now()),
+            ("Redis", _redis()),
+            ("Workers", [*_workers(), *_processes()]),
+            ("Scraping", _scraping()),
         ],
         variables=[role],
     )
