@@ -95,7 +95,7 @@ def _batches() -> Sequence[Builder[Panel]]:
             [
                 Column("instance"),
                 Column(
-                    "info",
+                    "",
                     "max by (instance, encoder, backend, device) "
                     f"(streamer_encoder_info{{{MINE}}})",
                 ),

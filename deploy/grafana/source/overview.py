@@ -51,7 +51,8 @@ def _now() -> Sequence[Builder[Panel]]:
         ),
         number(
             "Streams up",
-            "Share of streams whose camera delivers frames.",
+            "Share of streams whose camera delivers frames; without those that are paused or at "
+            "their end.",
             "avg(streamer:stream_up:max)",
             unit="percentunit",
             steps=((None, RED), (0.9, ORANGE), (1, GREEN)),
@@ -65,11 +66,11 @@ def _now() -> Sequence[Builder[Panel]]:
         ),
         number(
             "Workers ready",
-            "Share of workers that say they are ready.",
-            "avg(streamer_worker_ready)",
+            "Of the workers there were within the last hour, those that say they are ready.",
+            "(sum(streamer_worker_ready) or vector(0)) / sum(streamer:workers:max1h)",
             unit="percentunit",
             steps=((None, RED), (1, GREEN)),
-            runbooks=["WorkerAbsent", "WorkerNotReady"],
+            runbooks=["WorkerAbsent", "WorkerLost", "WorkerNotReady"],
         ),
         number(
             "Alerts firing",
@@ -148,10 +149,11 @@ def _alerts() -> Sequence[Builder[Panel]]:
     return [
         rows(
             "Alerts",
-            "Firing and pending ones. A click on the name opens the runbook.",
+            "Firing and pending ones, and of how many streams, workers or the like. A click on the "
+            "name opens the runbook.",
             [
                 Column("alert", url="/d/runbook-${__data.fields.alert}"),
-                Column("state", "count by (alertname, alertstate, severity) (ALERTS)"),
+                Column("instances", "count by (alertname, alertstate, severity) (ALERTS)"),
                 Column("severity"),
                 Column("alertstate"),
             ],

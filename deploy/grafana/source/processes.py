@@ -34,7 +34,7 @@ def _redis_now() -> Sequence[Builder[Panel]]:
             "min(redis_up)",
             unit="short",
             steps=((None, RED), (1, GREEN)),
-            runbooks=["RedisDown"],
+            runbooks=["RedisDown", "RedisExporterAbsent"],
         ),
         number(
             "Commands",
@@ -114,7 +114,8 @@ def _workers() -> Sequence[Builder[Panel]]:
                     f"1000 * max by (instance) (process_start_time_seconds{{{MINE}}})",
                     unit="dateTimeFromNow",
                 ),
-                Column("version", f"max by (instance, version) (streamer_build_info{{{MINE}}})"),
+                Column("", f"max by (instance, version) (streamer_build_info{{{MINE}}})"),
+                Column("version"),
                 Column(
                     "scrape",
                     f"max by (instance) (scrape_duration_seconds{{{MINE}}})",
@@ -172,7 +173,7 @@ def _processes() -> Sequence[Builder[Panel]]:
             Query(f"min by (role) (streamer_worker_ready{{{MINE}}})", "ready {{role}}"),
             unit="short",
             width=8,
-            runbooks=["WorkerAbsent", "WorkerNotReady", "WorkerRestarting"],
+            runbooks=["WorkerAbsent", "WorkerLost", "WorkerNotReady", "WorkerRestarting"],
         ),
         lines(
             "Versions",

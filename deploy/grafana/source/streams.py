@@ -119,7 +119,7 @@ def _sources() -> Sequence[Builder[Panel]]:
             [
                 Column("stream"),
                 Column(
-                    "info",
+                    "",
                     f"max by (stream, kind, width, height, clock) (streamer_stream_info{{{MINE}}})",
                 ),
                 Column("kind"),

@@ -159,7 +159,7 @@ def _model() -> Sequence[Builder[Panel]]:
             "Which one each worker runs.",
             [
                 Column("instance"),
-                Column("info", "max by (instance, name, model) (streamer_model_info)"),
+                Column("", "max by (instance, name, model) (streamer_model_info)"),
                 Column("name"),
                 Column("model"),
             ],
@@ -178,7 +178,9 @@ def _model() -> Sequence[Builder[Panel]]:
         ),
         lines(
             "Distance of features from the training",
-            "Per dimension. A few cameras are never at 0; what counts is a change.",
+            "Squared, of the mean feature, per dimension. Mahalanobis: a frame of the training has "
+            "1 on the mean; above 4 what is seen is not what it was trained on. Below, a few "
+            "cameras are never at 0, and a change counts.",
             Query("max by (model) (streamer_drift_feature_mahalanobis)", "Mahalanobis², {{model}}"),
             Query("max by (model) (streamer_drift_feature_frechet)", "Fréchet², {{model}}"),
             unit="short",
