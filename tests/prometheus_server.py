@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 START_SECONDS = 20.0
 
+GRAFANA_URL = "https://grafana.example:8443"
+"""Given to Prometheus as the compose file does."""
+
 
 def needed(program: str) -> str:
     """Where a program from Debian is; without it the test is skipped, and fails with CI=true."""
@@ -102,6 +105,11 @@ class Prometheus:
         values: list[str] = self._ask(f"label/{label}/values", **{"match[]": selector})
         return values
 
+    def alerts(self) -> list[dict[str, Any]]:
+        """Those that fire."""
+        found: list[dict[str, Any]] = self._ask("alerts")["alerts"]
+        return found
+
     def ready(self) -> bool:
         """Whether it serves."""
         try:
@@ -136,11 +144,13 @@ def running_prometheus(folder: Path, targets: Mapping[str, dict[str, Any]]) -> I
         f"--config.file={config}",
         f"--storage.tsdb.path={folder / 'data'}",
         f"--web.listen-address=127.0.0.1:{port}",
-        "--enable-feature=exemplar-storage",
+        # Prometheus 3 expands them without being told.
+        "--enable-feature=exemplar-storage,expand-external-labels",
         "--log.level=warn",
     ]
     with (folder / "prometheus.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
+        environment = {**os.environ, "GRAFANA_URL": GRAFANA_URL}
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
     prometheus = Prometheus(port)
     try:
         wait_until(prometheus.ready, f"Prometheus: {folder / 'prometheus.log'}")

@@ -189,7 +189,8 @@ class TemporalService:
                 served.close()  # it will be loaded again
             raise
         self._served = served
-        self._observer.observe(ModelServed(served.model_id, served.bundle.config.name))
+        config = served.bundle.config
+        self._observer.observe(ModelServed(served.model_id, config.name, tuple(config.actions)))
 
     def _doubt(self) -> None:
         self._pump.clear()

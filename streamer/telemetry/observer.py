@@ -214,10 +214,11 @@ class StateReset:
 
 @dataclass(frozen=True, slots=True)
 class ModelServed:
-    """The temporal worker runs this model from now on."""
+    """The temporal worker runs this model from now on. `actions` are the labels it knows."""
 
     model_id: str
     name: str
+    actions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

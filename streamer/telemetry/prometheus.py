@@ -76,8 +76,10 @@ class PrometheusObserver:
             self._add(RefusalMetrics(series).handlers)
         if role in (None, Role.INGEST, Role.ENCODER):
             self._add(DropMetrics(series).handlers)
-        if role in (None, Role.INGEST, Role.TEMPORAL):
-            self._add(LeaseMetrics(series).handlers)
+        leases = {"streams": Role.INGEST, "partitions": Role.TEMPORAL}
+        mine = [what for what, of in leases.items() if role in (None, of)]
+        if mine:
+            self._add(LeaseMetrics(series, mine).handlers)
         if role in (None, Role.ENCODER):
             self._add(EncoderMetrics(series, settings).handlers)
         if role in (None, Role.INGEST):

@@ -82,9 +82,13 @@ class RefusalMetrics:
 class LeaseMetrics:
     """Which shares of the work the worker has: of ingest and temporal."""
 
-    def __init__(self, series: Series) -> None:
+    def __init__(self, series: Series, whats: Sequence[str]) -> None:
         self._leases = series.gauge(every.LEASES)
         self._changes = series.counter(every.LEASE_CHANGES)
+        # All are there from the start: a rate needs a first value.
+        for what in whats:
+            for change in ("gained", "lost"):
+                self._changes.labels(what, change)
 
     @property
     def handlers(self) -> Handlers:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from streamer.telemetry.prometheus_common import Handlers
     from streamer.telemetry.series import Series
 
+MEANT_TO_BE_OFF = (StreamStatus.PAUSED, StreamStatus.ENDED)
+"""States of a stream that is neither up nor down."""
+
 
 class IngestMetrics:
     """What an ingest worker counts.
@@ -80,11 +83,14 @@ class IngestMetrics:
     def _changed(self, record: StatusChanged) -> None:
         stream_id, status = record.note.stream_id, record.note.status
         self._changes.inc(stream_id, status.value)
-        if status is StreamStatus.RECONNECTING:
-            self._reconnects.inc(stream_id)
+        # Of the first state on: a rate needs a first value.
+        self._reconnects.inc(stream_id, count=status is StreamStatus.RECONNECTING)
         if self._series.is_released(stream_id):
             return
-        self._up.set(stream_id, value=status is StreamStatus.LIVE)
+        if status in MEANT_TO_BE_OFF:
+            self._up.clear(stream_id)
+        else:
+            self._up.set(stream_id, value=status is StreamStatus.LIVE)
         self._status.set(stream_id, status.value)
         with self._lock:
             self._status_of[stream_id] = status

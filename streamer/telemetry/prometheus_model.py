@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from streamer.telemetry.families import model
+from streamer.telemetry.families import model, temporal
 from streamer.telemetry.observer import (
     DriftMeasured,
     ModelPending,
@@ -23,7 +23,10 @@ class ModelMetrics:
 
     def __init__(self, series: Series) -> None:
         self._info = series.gauge(model.MODEL_INFO)
-        self._loads = series.counter(model.MODEL_LOADS)
+        loads = series.counter(model.MODEL_LOADS)
+        # Both are there from the start: a rate needs a first value.
+        self._loaded, self._failed = loads.labels("loaded"), loads.labels("failed")
+        self._actions = series.counter(temporal.ACTIONS)
         self._pending = series.gauge(model.MODEL_PENDING)
         self._awaiting = series.gauge(model.AWAITING_MODEL)
         self._mahalanobis = series.gauge(model.MAHALANOBIS)
@@ -37,7 +40,7 @@ class ModelMetrics:
         return {
             ModelServed: self._served,
             ModelPending: lambda r: self._pending.set(bool(r.model_id)),
-            ModelRefused: lambda _: self._loads.labels("failed").inc(),
+            ModelRefused: lambda _: self._failed.inc(),
             StreamsAwaitingModel: lambda r: self._awaiting.set(len(r.stream_ids)),
             DriftMeasured: self._measured,
         }
@@ -47,7 +50,9 @@ class ModelMetrics:
         for gauge in (self._info, self._mahalanobis, self._frechet, self._psi, self._entropy):
             gauge.clear()
         self._info.labels(record.model_id, record.name).set(1)
-        self._loads.labels("loaded").inc()
+        self._loaded.inc()
+        for label in record.actions:
+            self._actions.labels(label)
 
     def _measured(self, record: DriftMeasured) -> None:
         self._mahalanobis.labels(record.model_id).set(record.mahalanobis)

@@ -62,9 +62,12 @@ class TemporalMetrics:
         self._last_commit = series.stream_gauge(temporal.LAST_COMMIT)
         self._stream_events = series.stream_counter(temporal.STREAM_EVENTS)
         self._resets = series.stream_counter(temporal.RESETS)
-        self._dead = series.stream_counter(temporal.DEAD_LETTERS)
+        self._stream_dead = series.stream_counter(temporal.STREAM_DEAD_LETTERS)
+        self._dead = series.counter(temporal.DEAD_LETTERS)
         events, gaps = series.counter(temporal.EVENTS), series.counter(temporal.GAPS)
         # All are there from the start: a rate needs a first value.
+        for reason in temporal.DEAD_LETTER_REASONS:
+            self._dead.labels(reason.value)
         self._events = {kind: events.labels(kind.value) for kind in EventType}
         self._gaps = {reason: gaps.labels(reason.value) for reason in GapReason}
         self._actions = series.counter(temporal.ACTIONS)
@@ -90,7 +93,7 @@ class TemporalMetrics:
             BatchAdvanced: self._advanced,
             EventCommitted: self._committed,
             StateReset: self._reset,
-            DeadLettered: lambda r: self._dead.inc(r.stream_id, r.reason),
+            DeadLettered: self._dead_lettered,
             StreamTakenUp: self._taken_up,
             ActiveStreams: lambda r: self._active.set(r.count),
             InputLag: self._measured,
@@ -131,6 +134,10 @@ class TemporalMetrics:
     def _reset(self, record: StateReset) -> None:
         self._resets.inc(record.stream_id, record.reason)
         self._phase.clear(record.stream_id)
+
+    def _dead_lettered(self, record: DeadLettered) -> None:
+        self._dead.labels(record.reason).inc()
+        self._stream_dead.inc(record.stream_id, record.reason)
 
     def _taken_up(self, record: StreamTakenUp) -> None:
         self._series.hold(record.stream_id)

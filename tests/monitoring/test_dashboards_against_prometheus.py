@@ -22,7 +22,7 @@ from tests.dashboards import (
 )
 from tests.monitoring.conftest import RARE, filled_in
 from tests.monitoring.test_expressions import BY_NAME, values_known
-from tests.prometheus_server import wait_until
+from tests.prometheus_server import GRAFANA_URL, wait_until
 from tests.promql import Selector, selectors, without_conditions
 
 pytestmark = pytest.mark.alone
@@ -62,6 +62,12 @@ def test_a_rule_is_valid_and_has_what_it_compares(watched, asked):
 @pytest.mark.parametrize("asked", runbook_queries(), ids=str)
 def test_a_query_of_a_runbook_is_valid(watched, asked):
     watched.now(asked.expr)
+
+
+def test_alerts_link_to_the_grafana_that_the_environment_names(watched):
+    linked = {alert["annotations"]["runbook_url"] for alert in watched.alerts()}
+    assert linked
+    assert all(url.startswith(f"{GRAFANA_URL}/d/runbook-") for url in linked)
 
 
 def test_each_selector_finds_series(watched):

@@ -51,6 +51,7 @@ from streamer.telemetry.prometheus import PrometheusObserver
 from streamer.telemetry.prometheus_ingest import IngestMetrics
 from streamer.telemetry.prometheus_temporal import TemporalMetrics
 from streamer.telemetry.series import Series
+from streamer.transport.transport import Refusal
 from tests.eventlog import make_event
 from tests.metrics import values
 from tests.samples import note
@@ -80,6 +81,7 @@ def changed(event, **changes):
             ("streamer_stream_up", "cam"): 1,
             ("streamer_stream_status", "live", "cam"): 1,
             ("streamer_stream_status_changes_total", "live", "cam"): 1,
+            ("streamer_stream_reconnects_total", "cam"): 0,
             ("streamer_streams", "live"): 1,
             ("streamer_streams", "failed"): 0,
         }),
@@ -156,7 +158,9 @@ def changed(event, **changes):
             ("streamer_state_resets_total", "model", "cam"): 1
         }),
         (Role.TEMPORAL, DeadLettered("cam", "poison", "entry 3"), {
-            ("streamer_dead_letters_total", "poison", "cam"): 1
+            ("streamer_dead_letters_total", "poison"): 1,
+            ("streamer_dead_letters_total", "misfit"): 0,
+            ("streamer_stream_dead_letters_total", "poison", "cam"): 1,
         }),
         (Role.TEMPORAL, InputLag(9, 2.5, 1), {
             ("streamer_input_lag_frames",): 9,
@@ -167,9 +171,11 @@ def changed(event, **changes):
             ("streamer_stream_phase", "grasp", "cam"): 1,
             ("streamer_stream_events_total", "cam"): 0,
         }),
-        (Role.TEMPORAL, ModelServed("sha256:m", "cells"), {
+        (Role.TEMPORAL, ModelServed("sha256:m", "cells", ("carry",)), {
             ("streamer_model_info", "sha256:m", "cells"): 1,
             ("streamer_model_loads_total", "loaded"): 1,
+            ("streamer_model_loads_total", "failed"): 0,
+            ("streamer_actions_total", "carry"): 0,
         }),
         (Role.TEMPORAL, ModelPending("sha256:m"), {("streamer_model_pending",): 1}),
         (Role.TEMPORAL, ModelRefused("sha256:m", "gone"), {
@@ -198,6 +204,30 @@ def changed(event, **changes):
 def test_a_record_becomes(role, record, expected):
     seen = told(role, record)
     assert {key: seen.get(key) for key in expected} == expected
+
+
+def test_what_alerts_and_panels_ask_the_increase_of_is_there_before_it_counts():
+    seen = told(Role.TEMPORAL)
+    dead = {key[1]: value for key, value in seen.items() if key[0] == "streamer_dead_letters_total"}
+    assert dead == dict.fromkeys(("unreadable", "misfit", "poison", "state"), 0)
+    assert {reason.value for reason in Refusal} < set(dead)
+    assert seen["streamer_model_loads_total", "failed"] == 0
+    assert seen["streamer_lease_changes_total", "lost", "partitions"] == 0
+    assert told(Role.INGEST)["streamer_lease_changes_total", "lost", "streams"] == 0
+
+
+@pytest.mark.parametrize("status", [StreamStatus.PAUSED, StreamStatus.ENDED])
+def test_a_stream_that_is_meant_to_be_off_is_not_down(status):
+    """Whatever the budget of detail series: `streamer_stream_status` may be missing."""
+    observer = PrometheusObserver(Role.INGEST, MetricsSettings(detail_series=0))
+    up = ("streamer_stream_up", "cam")
+    observer.observe(StatusChanged(note(status=StreamStatus.LIVE)))
+    assert values(observer.registry)[up] == 1
+    observer.observe(StatusChanged(note(status=status)))
+    assert up not in values(observer.registry)
+    assert not any(key[0] == "streamer_stream_status" for key in values(observer.registry))
+    observer.observe(StatusChanged(note(status=StreamStatus.CONNECTING)))
+    assert values(observer.registry)[up] == 0
 
 
 def test_the_times_are_those_of_the_clock():

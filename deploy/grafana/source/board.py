@@ -35,17 +35,19 @@ class Annotation(models.AnnotationQuery):
 ANNOTATIONS = [
     Annotation(
         "Model changes",
-        # Present now and not a minute ago: on that worker another model has begun.
-        expr="sum by (name, instance) "
-        "(streamer_model_info unless on (model, instance) streamer_model_info offset 1m)",
+        # Present now and on no worker a minute ago. A worker that starts with it changes nothing.
+        expr="max by (name, model) "
+        "(streamer_model_info unless on (model) streamer_model_info offset 1m)",
         color="purple",
         title="Model {{name}}",
-        text="Loaded by {{instance}}",
+        text="{{model}}",
     ),
     Annotation(
         "Outages",
+        # StreamDown is only a warning, and yet an outage of that camera.
         expr="sum by (alertname, stream, role, instance) "
-        '(ALERTS{alertstate="firing", severity="critical"})',
+        '(ALERTS{alertstate="firing", severity="critical"}'
+        ' or ALERTS{alertstate="firing", alertname="StreamDown"})',
         color="red",
         title="{{alertname}}",
         text="{{role}} {{instance}} {{stream}}",

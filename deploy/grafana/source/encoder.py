@@ -13,7 +13,10 @@ from deploy.grafana.source.panels import (
 from deploy.grafana.source.tables import Column, rows
 
 if TYPE_CHECKING:
-    from grafana_foundation_sdk.models.dashboard import Dashboard
+    from collections.abc import Sequence
+
+    from grafana_foundation_sdk.cog.builder import Builder
+    from grafana_foundation_sdk.models.dashboard import Dashboard, Panel
 
 MINE = 'role="encoder", instance=~"$instance"'
 
@@ -24,9 +27,9 @@ def _stage(stage: str, quantile: float) -> str:
     return f"histogram_quantile({quantile}, {rate})"
 
 
-def dashboard() -> Dashboard:
-    """Queue, batches, durations, what was lost, GPUs."""
-    queue = [
+def _queue() -> Sequence[Builder[Panel]]:
+    """What waits for the encoder, and what it loses."""
+    return [
         lines(
             "Frames encoded",
             "By each encoder worker.",
@@ -66,7 +69,11 @@ def dashboard() -> Dashboard:
             runbooks=["FramesDropped"],
         ),
     ]
-    batches = [
+
+
+def _batches() -> Sequence[Builder[Panel]]:
+    """How it works."""
+    return [
         heat(
             "Batch size",
             "Frames per call of the model. Larger under load; always 1: there is time to spare.",
@@ -88,7 +95,7 @@ def dashboard() -> Dashboard:
             [
                 Column("instance"),
                 Column(
-                    "info",
+                    "",
                     "max by (instance, encoder, backend, device) "
                     f"(streamer_encoder_info{{{MINE}}})",
                 ),
@@ -113,7 +120,11 @@ def dashboard() -> Dashboard:
             unit="ops",
         ),
     ]
-    gpu = [
+
+
+def _gpu() -> Sequence[Builder[Panel]]:
+    """The device."""
+    return [
         lines(
             "GPU utilisation",
             "Share of time in which a kernel ran, from NVIDIA's DCGM exporter (compose profile "
@@ -144,10 +155,14 @@ def dashboard() -> Dashboard:
             unit="bytes",
         ),
     ]
+
+
+def dashboard() -> Dashboard:
+    """Queue, batches, durations, what was lost, GPUs."""
     return board(
         "streamer-encoder",
         "streamer / Encoder and GPU",
         "Does the encoder keep up, and what does the GPU do?",
-        [("Queue", queue), ("Batches", batches), ("GPU", gpu)],
+        [("Queue", _queue()), ("Batches", _batches()), ("GPU", _gpu())],
         variables=[instance_variable("encoder")],
     )

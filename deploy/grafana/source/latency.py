@@ -9,7 +9,10 @@ from deploy.grafana.source.overview import QUANTILE
 from deploy.grafana.source.panels import Query, bars, heat, lines, waterfall
 
 if TYPE_CHECKING:
-    from grafana_foundation_sdk.models.dashboard import Dashboard
+    from collections.abc import Sequence
+
+    from grafana_foundation_sdk.cog.builder import Builder
+    from grafana_foundation_sdk.models.dashboard import Dashboard, Panel
 
 STAGES = ("decode", "frame_wait", "encode", "feature_wait", "temporal", "commit")
 """Of a frame, in the order it goes through them; their sum is what the latency budget is about."""
@@ -28,9 +31,9 @@ def _quantile(stage: str) -> str:
     return f"histogram_quantile(0.95, sum by (le) (rate(streamer_stage_seconds_bucket{which})))"
 
 
-def dashboard() -> Dashboard:
-    """Waterfall of the stages, heat maps, quantiles."""
-    stages = [
+def _stages() -> Sequence[Builder[Panel]]:
+    """Each stage's share."""
+    return [
         waterfall(
             "Waterfall",
             "Mean time of a frame in each stage, stacked in the order it passes them. Waits grow "
@@ -47,7 +50,11 @@ def dashboard() -> Dashboard:
             unit="s",
         ),
     ]
-    spread = [
+
+
+def _spread() -> Sequence[Builder[Panel]]:
+    """Heat maps."""
+    return [
         heat(
             "Event latency, spread",
             "How latencies of events are spread. Two bands: two kinds of streams or of hosts. "
@@ -63,7 +70,11 @@ def dashboard() -> Dashboard:
             unit="s",
         ),
     ]
-    over_time = [
+
+
+def _over_time() -> Sequence[Builder[Panel]]:
+    """Quantiles."""
+    return [
         lines(
             "Event latency, quantiles",
             "Quantiles, beside the budget.",
@@ -110,9 +121,13 @@ def dashboard() -> Dashboard:
             stacked=True,
         ),
     ]
+
+
+def dashboard() -> Dashboard:
+    """Waterfall of the stages, heat maps, quantiles."""
     return board(
         "streamer-latency",
         "streamer / Latency",
         "Where does the time between a frame and its event go?",
-        [("Stages", stages), ("Spread", spread), ("Over time", over_time)],
+        [("Stages", _stages()), ("Spread", _spread()), ("Over time", _over_time())],
     )

@@ -16,18 +16,22 @@ from deploy.grafana.source.panels import (
 from deploy.grafana.source.tables import Column, rows
 
 if TYPE_CHECKING:
-    from grafana_foundation_sdk.models.dashboard import Dashboard
+    from collections.abc import Sequence
+
+    from grafana_foundation_sdk.cog.builder import Builder
+    from grafana_foundation_sdk.models.dashboard import Dashboard, Panel
 
 QUANTILE = (
     "histogram_quantile({}, sum by (le) "
     "(rate(streamer_event_latency_seconds_bucket[$__rate_interval])))"
 )
 
+BURN = ["LatencyBudgetBurnFast", "LatencyBudgetBurnSlow"]
 
-def dashboard() -> Dashboard:
-    """Objective, latency, streams, events."""
-    burn = ["LatencyBudgetBurnFast", "LatencyBudgetBurnSlow"]
-    now = [
+
+def _now() -> Sequence[Builder[Panel]]:
+    """One number each."""
+    return [
         number(
             "Error budget left",
             "Of 30 days: 1 is untouched, 0 is used up. The objective is that 99 % of events come "
@@ -35,7 +39,7 @@ def dashboard() -> Dashboard:
             "streamer:error_budget:remaining_ratio",
             unit="percentunit",
             steps=((None, RED), (0, ORANGE), (0.25, GREEN)),
-            runbooks=burn,
+            runbooks=BURN,
         ),
         number(
             "Late events, last hour",
@@ -43,11 +47,12 @@ def dashboard() -> Dashboard:
             "streamer:events_late:ratio_rate1h",
             unit="percentunit",
             steps=((None, GREEN), (0.01, ORANGE), (0.144, RED)),
-            runbooks=burn,
+            runbooks=BURN,
         ),
         number(
             "Streams up",
-            "Share of streams whose camera delivers frames.",
+            "Share of streams whose camera delivers frames; without those that are paused or at "
+            "their end.",
             "avg(streamer:stream_up:max)",
             unit="percentunit",
             steps=((None, RED), (0.9, ORANGE), (1, GREEN)),
@@ -61,11 +66,11 @@ def dashboard() -> Dashboard:
         ),
         number(
             "Workers ready",
-            "Share of workers that say they are ready.",
-            "avg(streamer_worker_ready)",
+            "Of the workers there were within the last hour, those that say they are ready.",
+            "(sum(streamer_worker_ready) or vector(0)) / sum(streamer:workers:max1h)",
             unit="percentunit",
             steps=((None, RED), (1, GREEN)),
-            runbooks=["WorkerAbsent", "WorkerNotReady"],
+            runbooks=["WorkerAbsent", "WorkerLost", "WorkerNotReady"],
         ),
         number(
             "Alerts firing",
@@ -75,7 +80,11 @@ def dashboard() -> Dashboard:
             steps=((None, GREEN), (1, RED)),
         ),
     ]
-    objective = [
+
+
+def _objective() -> Sequence[Builder[Panel]]:
+    """What the error budget is spent on."""
+    return [
         lines(
             "Event latency",
             "From the receipt of the deciding frame to the commit of the event: the machinery, "
@@ -86,7 +95,7 @@ def dashboard() -> Dashboard:
             unit="s",
             exemplars=True,
             budget=True,
-            runbooks=burn,
+            runbooks=BURN,
         ),
         lines(
             "Late events",
@@ -98,10 +107,14 @@ def dashboard() -> Dashboard:
             Query("streamer:events_late:ratio_rate3d", "3 days"),
             unit="percentunit",
             steps=((None, GREEN), (0.06, ORANGE), (0.144, RED)),
-            runbooks=burn,
+            runbooks=BURN,
         ),
     ]
-    work = [
+
+
+def _work() -> Sequence[Builder[Panel]]:
+    """Streams, events, frames."""
+    return [
         lines(
             "Streams by state",
             "How many cameras are in each state, as their ingest workers see them.",
@@ -129,22 +142,31 @@ def dashboard() -> Dashboard:
             runbooks=["FramesDropped"],
         ),
     ]
-    alerts = [
+
+
+def _alerts() -> Sequence[Builder[Panel]]:
+    """Those that fire or are about to."""
+    return [
         rows(
             "Alerts",
-            "Firing and pending ones. A click on the name opens the runbook.",
+            "Firing and pending ones, and of how many streams, workers or the like. A click on the "
+            "name opens the runbook.",
             [
                 Column("alert", url="/d/runbook-${__data.fields.alert}"),
-                Column("state", "count by (alertname, alertstate, severity) (ALERTS)"),
+                Column("instances", "count by (alertname, alertstate, severity) (ALERTS)"),
                 Column("severity"),
                 Column("alertstate"),
             ],
             by="alertname",
         ),
     ]
+
+
+def dashboard() -> Dashboard:
+    """Objective, latency, streams, events."""
     return board(
         "streamer-overview",
         "streamer / Overview",
         "Is all well? How much of the error budget is left?",
-        [("Now", now), ("Objective", objective), ("Work", work), ("Alerts", alerts)],
+        [("Now", _now()), ("Objective", _objective()), ("Work", _work()), ("Alerts", _alerts())],
     )

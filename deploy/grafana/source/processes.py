@@ -17,21 +17,24 @@ from deploy.grafana.source.panels import (
 from deploy.grafana.source.tables import Column, rows
 
 if TYPE_CHECKING:
-    from grafana_foundation_sdk.models.dashboard import Dashboard
+    from collections.abc import Sequence
+
+    from grafana_foundation_sdk.cog.builder import Builder
+    from grafana_foundation_sdk.models.dashboard import Dashboard, Panel
 
 MINE = 'job="streamer", role=~"$role"'
 
 
-def dashboard() -> Dashboard:
-    """Redis, processes, scraping."""
-    redis_now = [
+def _redis_now() -> Sequence[Builder[Panel]]:
+    """One number each."""
+    return [
         number(
             "Redis",
             "1 while it answers its exporter.",
             "min(redis_up)",
             unit="short",
             steps=((None, RED), (1, GREEN)),
-            runbooks=["RedisDown"],
+            runbooks=["RedisDown", "RedisExporterAbsent"],
         ),
         number(
             "Commands",
@@ -59,7 +62,11 @@ def dashboard() -> Dashboard:
             "Keys", "In all databases.", "sum(redis_db_keys)", unit="short", steps=((None, BLUE),)
         ),
     ]
-    redis = [
+
+
+def _redis() -> Sequence[Builder[Panel]]:
+    """What Redis does, over time."""
+    return [
         lines(
             "Redis memory",
             "Used, and the limit if one is set (0: none).",
@@ -90,7 +97,11 @@ def dashboard() -> Dashboard:
             width=8,
         ),
     ]
-    processes = [
+
+
+def _workers() -> Sequence[Builder[Panel]]:
+    """A table of them."""
+    return [
         rows(
             "Workers",
             "One row per process that Prometheus scrapes.",
@@ -103,7 +114,8 @@ def dashboard() -> Dashboard:
                     f"1000 * max by (instance) (process_start_time_seconds{{{MINE}}})",
                     unit="dateTimeFromNow",
                 ),
-                Column("version", f"max by (instance, version) (streamer_build_info{{{MINE}}})"),
+                Column("", f"max by (instance, version) (streamer_build_info{{{MINE}}})"),
+                Column("version"),
                 Column(
                     "scrape",
                     f"max by (instance) (scrape_duration_seconds{{{MINE}}})",
@@ -113,6 +125,12 @@ def dashboard() -> Dashboard:
             ],
             by="instance",
         ),
+    ]
+
+
+def _processes() -> Sequence[Builder[Panel]]:
+    """What each process takes."""
+    return [
         lines(
             "CPU",
             "Cores in use, by process.",
@@ -155,7 +173,7 @@ def dashboard() -> Dashboard:
             Query(f"min by (role) (streamer_worker_ready{{{MINE}}})", "ready {{role}}"),
             unit="short",
             width=8,
-            runbooks=["WorkerAbsent", "WorkerNotReady", "WorkerRestarting"],
+            runbooks=["WorkerAbsent", "WorkerLost", "WorkerNotReady", "WorkerRestarting"],
         ),
         lines(
             "Versions",
@@ -166,7 +184,11 @@ def dashboard() -> Dashboard:
             runbooks=["VersionSkew"],
         ),
     ]
-    scraping = [
+
+
+def _scraping() -> Sequence[Builder[Panel]]:
+    """What the metrics themselves cost."""
+    return [
         lines(
             "Time of a scrape",
             "By worker. It is pulled by Prometheus and answered by a thread of its own.",
@@ -190,16 +212,20 @@ def dashboard() -> Dashboard:
             width=8,
         ),
     ]
+
+
+def dashboard() -> Dashboard:
+    """Redis, processes, scraping."""
     role = variable("role", "Role", "label_values(streamer_build_info, role)", "Workers' roles.")
     return board(
         "streamer-processes",
         "streamer / Redis and processes",
         "Are Redis and the workers themselves well?",
         [
-            ("Redis now", redis_now),
-            ("Redis", redis),
-            ("Workers", processes),
-            ("Scraping", scraping),
+            ("Redis now", _redis_now()),
+            ("Redis", _redis()),
+            ("Workers", [*_workers(), *_processes()]),
+            ("Scraping", _scraping()),
         ],
         variables=[role],
     )

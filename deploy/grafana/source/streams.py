@@ -19,7 +19,10 @@ from deploy.grafana.source.panels import (
 from deploy.grafana.source.tables import Column, rows
 
 if TYPE_CHECKING:
-    from grafana_foundation_sdk.models.dashboard import Dashboard
+    from collections.abc import Sequence
+
+    from grafana_foundation_sdk.cog.builder import Builder
+    from grafana_foundation_sdk.models.dashboard import Dashboard, Panel
 
 STATES = {
     1: ("live", GREEN),
@@ -34,13 +37,13 @@ STATES = {
 MINE = 'stream=~"$stream"'
 
 
-def dashboard() -> Dashboard:
-    """State of each camera over time, a table of them, their frames."""
+def _state() -> Sequence[Builder[Panel]]:
+    """Of each camera, over time."""
     numbers = " or ".join(
         f'{number} * streamer_stream_status{{{MINE}, state="{name}"}}'
         for number, (name, _) in STATES.items()
     )
-    state = [
+    return [
         states(
             "State",
             "As the camera's ingest worker sees it. Beyond the budget of series "
@@ -59,8 +62,12 @@ def dashboard() -> Dashboard:
             runbooks=["StreamDown", "StreamStalled"],
         ),
     ]
+
+
+def _each() -> Sequence[Builder[Panel]]:
+    """A table of how they are."""
     link = "/d/streamer-temporal?var-stream=${__data.fields.stream}"
-    each = [
+    return [
         rows(
             "Streams",
             "One row per camera. Frames are those analysed; ages are from now.",
@@ -100,13 +107,19 @@ def dashboard() -> Dashboard:
             ],
             by="stream",
         ),
+    ]
+
+
+def _sources() -> Sequence[Builder[Panel]]:
+    """A table of what they are."""
+    return [
         rows(
             "Sources",
             "What each camera sends: kind, size, and whose clock its times are.",
             [
                 Column("stream"),
                 Column(
-                    "info",
+                    "",
                     f"max by (stream, kind, width, height, clock) (streamer_stream_info{{{MINE}}})",
                 ),
                 Column("kind"),
@@ -117,7 +130,11 @@ def dashboard() -> Dashboard:
             by="stream",
         ),
     ]
-    frames = [
+
+
+def _frames() -> Sequence[Builder[Panel]]:
+    """What cameras send, and what becomes of it."""
+    return [
         lines(
             "Frames analysed",
             "Should be the rate that the bundle asks for, on each camera.",
@@ -140,6 +157,12 @@ def dashboard() -> Dashboard:
             stacked=True,
             runbooks=["FramesDropped"],
         ),
+    ]
+
+
+def _connections() -> Sequence[Builder[Panel]]:
+    """How well they are connected."""
+    return [
         lines(
             "Reconnects",
             "Connections made anew, per hour.",
@@ -192,10 +215,18 @@ def dashboard() -> Dashboard:
             unit="cps",
         ),
     ]
+
+
+def dashboard() -> Dashboard:
+    """State of each camera over time, a table of them, their frames."""
     return board(
         "streamer-streams",
         "streamer / Streams",
         "Which camera is not well, since when, and what does it send?",
-        [("State", state), ("Each stream", each), ("Frames and connections", frames)],
+        [
+            ("State", _state()),
+            ("Each stream", [*_each(), *_sources()]),
+            ("Frames and connections", [*_frames(), *_connections()]),
+        ],
         variables=[stream_variable()],
     )

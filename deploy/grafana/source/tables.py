@@ -20,13 +20,13 @@ class Column:
     """Of a table.
 
     Attributes:
-        title: Its heading.
+        title: Its heading; empty: only its labels are of interest, not its value.
         expr: One value per row; without one the column is a label of the first that has it.
         unit: Grafana's id of the unit.
         url: Where its cells link to.
     """
 
-    title: str
+    title: str = ""
     expr: str = ""
     unit: str = ""
     url: str = ""
@@ -50,7 +50,8 @@ def rows(
     for index, column in enumerate(values):
         target = target_of(Query(column.expr), index).instant().format(PromQueryFormat.TABLE)
         panel.with_target(target)
-        names["Value" if len(values) == 1 else f"Value #{ref_of(index)}"] = column.title
+        if column.title:
+            names["Value" if len(values) == 1 else f"Value #{ref_of(index)}"] = column.title
     names |= {column.title: column.title for column in columns[1:] if not column.expr}
     order = {name: index for index, name in enumerate(names)}
     for name, options in (

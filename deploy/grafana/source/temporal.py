@@ -13,7 +13,10 @@ from deploy.grafana.source.panels import (
 from deploy.grafana.source.tables import Column, rows
 
 if TYPE_CHECKING:
-    from grafana_foundation_sdk.models.dashboard import Dashboard
+    from collections.abc import Sequence
+
+    from grafana_foundation_sdk.cog.builder import Builder
+    from grafana_foundation_sdk.models.dashboard import Dashboard, Panel
 
 MINE = 'stream=~"$stream"'
 
@@ -22,9 +25,9 @@ def _rate(metric: str, by: str) -> str:
     return f"sum by ({by}) (rate({metric}[$__rate_interval]))"
 
 
-def dashboard() -> Dashboard:
-    """Phases, events, work of the temporal workers, drift."""
-    events = [
+def _events() -> Sequence[Builder[Panel]]:
+    """What happens in front of the cameras."""
+    return [
         labels_timeline(
             "Phases",
             "The confirmed phase of each stream over time.",
@@ -56,7 +59,11 @@ def dashboard() -> Dashboard:
             width=8,
         ),
     ]
-    work = [
+
+
+def _work() -> Sequence[Builder[Panel]]:
+    """What the temporal workers do."""
+    return [
         lines(
             "Input not yet folded in",
             "Frames in the input logs. Near 0 when all is well.",
@@ -108,7 +115,11 @@ def dashboard() -> Dashboard:
             width=8,
         ),
     ]
-    trouble = [
+
+
+def _trouble() -> Sequence[Builder[Panel]]:
+    """What was missing, lost or refused."""
+    return [
         lines(
             "Gaps by reason",
             "Video that is missing or was not used, per minute. Each is a stream.gap event.",
@@ -138,13 +149,17 @@ def dashboard() -> Dashboard:
             runbooks=["DeadLetters"],
         ),
     ]
-    model = [
+
+
+def _model() -> Sequence[Builder[Panel]]:
+    """Which one runs, and whether it still fits."""
+    return [
         rows(
             "Models",
             "Which one each worker runs.",
             [
                 Column("instance"),
-                Column("info", "max by (instance, name, model) (streamer_model_info)"),
+                Column("", "max by (instance, name, model) (streamer_model_info)"),
                 Column("name"),
                 Column("model"),
             ],
@@ -163,7 +178,9 @@ def dashboard() -> Dashboard:
         ),
         lines(
             "Distance of features from the training",
-            "Per dimension. A few cameras are never at 0; what counts is a change.",
+            "Squared, of the mean feature, per dimension. Mahalanobis: a frame of the training has "
+            "1 on the mean; above 4 what is seen is not what it was trained on. Below, a few "
+            "cameras are never at 0, and a change counts.",
             Query("max by (model) (streamer_drift_feature_mahalanobis)", "Mahalanobis², {{model}}"),
             Query("max by (model) (streamer_drift_feature_frechet)", "Fréchet², {{model}}"),
             unit="short",
@@ -187,10 +204,14 @@ def dashboard() -> Dashboard:
             runbooks=["FeatureDrift"],
         ),
     ]
+
+
+def dashboard() -> Dashboard:
+    """Phases, events, work of the temporal workers, drift."""
     return board(
         "streamer-temporal",
         "streamer / Temporal and events",
         "What is happening in front of the cameras, and does the model keep up?",
-        [("Events", events), ("Work", work), ("Trouble", trouble), ("Model", model)],
+        [("Events", _events()), ("Work", _work()), ("Trouble", _trouble()), ("Model", _model())],
         variables=[stream_variable()],
     )

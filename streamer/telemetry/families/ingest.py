@@ -12,7 +12,8 @@ _STATES = ", ".join(f"`{status}`" for status in StreamStatus)
 STREAM_UP = Family(
     name="streamer_stream_up",
     kind=Kind.GAUGE,
-    meaning="1 while the camera delivers frames, else 0.",
+    meaning="1 while the camera delivers frames, 0 while it should and does not; no series while "
+    "it is paused and after its end.",
     roles=_ROLES,
     labels={"stream": STREAM},
     level=Level.CORE,

@@ -8,6 +8,14 @@ from streamer.telemetry.families.family import Family, Kind, Level, Role
 
 _ROLES = (Role.TEMPORAL,)
 
+DEAD_LETTER_REASONS = (
+    GapReason.UNREADABLE,
+    GapReason.MISFIT,
+    GapReason.POISON,
+    GapReason.STATE,
+)
+"""Why an entry or a state is kept aside; of another reason for a gap there is nothing to keep."""
+
 STREAM_PHASE = Family(
     name="streamer_stream_phase",
     kind=Kind.GAUGE,
@@ -46,7 +54,14 @@ DEAD_LETTERS = Family(
     kind=Kind.COUNTER,
     meaning="Entries and states refused for good, and kept aside for people.",
     roles=_ROLES,
-    labels={"stream": STREAM, "reason": "a word: `unreadable`, `misfit`, `poison`, `state`"},
+    labels={"reason": ", ".join(f"`{one}`" for one in DEAD_LETTER_REASONS)},
+)
+STREAM_DEAD_LETTERS = Family(
+    name="streamer_stream_dead_letters_total",
+    kind=Kind.COUNTER,
+    meaning="The same by stream. A series begins with its first count.",
+    roles=_ROLES,
+    labels={"stream": STREAM, "reason": "as in `streamer_dead_letters_total`"},
     level=Level.DETAIL,
 )
 EVENTS = Family(
@@ -148,6 +163,7 @@ FAMILIES = (
     STREAM_EVENTS,
     RESETS,
     DEAD_LETTERS,
+    STREAM_DEAD_LETTERS,
     EVENTS,
     ACTIONS,
     EVENTS_LATE,
