@@ -11,7 +11,7 @@ import argparse
 import statistics
 import time
 
-from benchmarks.compose_stack import ComposeStack
+from tests.images.stack import ComposeStack
 
 WITHIN_SECONDS = 60.0
 

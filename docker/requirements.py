@@ -1,4 +1,4 @@
-"""Print what `pyproject.toml` requires, with one extra, as pip reads it.
+"""Print what `pyproject.toml` requires, with some extras, as pip reads it.
 
 So that installing the packages is a layer of its own, which a change of the code leaves alone.
 """
@@ -10,15 +10,16 @@ import tomllib
 from pathlib import Path
 
 
-def main(extra: str) -> None:
+def main(extras: list[str]) -> None:
     """Print the requirements.
 
     Args:
-        extra: `cpu` or `gpu`.
+        extras: For example `cpu` and `otel`.
     """
     project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
-    print(*project["dependencies"], *project["optional-dependencies"][extra], sep="\n")
+    optional = [one for extra in extras for one in project["optional-dependencies"][extra]]
+    print(*project["dependencies"], *optional, sep="\n")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1:])

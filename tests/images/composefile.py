@@ -71,13 +71,19 @@ def problems(text: str, *, folder: Path) -> list[str]:
 
 
 def _closed(service: Mapping[str, Any]) -> Iterator[str]:
-    if service.get("read_only") is not True:
+    # The GPU exporter's entry point writes to its root file system, with an engine's usual rights.
+    usual = "dcgm" in service["image"]
+    if service.get("read_only") is not True and not usual:
         yield "its root file system can be written to"
-    if service.get("cap_drop") != ["ALL"] or service.get("cap_add") or service.get("privileged"):
+    dropped = [] if usual else ["ALL"]
+    if service.get("cap_drop") != dropped or service.get("cap_add") or service.get("privileged"):
         yield "it has capabilities"
     if service.get("security_opt") != ["no-new-privileges"]:
         yield "it may gain privileges"
-    if service.get("restart") not in ("unless-stopped", "on-failure"):
+    # What `up` does not start is not to come back by itself either.
+    if service.get("restart") not in (
+        ["no"] if service.get("profiles") == ["tools"] else ["unless-stopped", "on-failure"]
+    ):
         yield "it does not come back"
     if "max-size" not in service.get("logging", {}).get("options", {}):
         yield "its logs grow without end"
@@ -100,7 +106,7 @@ def _image(service: Mapping[str, Any]) -> Iterator[str]:
     # The GPU exporter's image needs root to reach the driver.
     if user == "0" and "dcgm" not in image:
         yield "it runs as root"
-    if "healthcheck" not in service and "dcgm" not in image:
+    if "healthcheck" not in service:
         yield "no health check"
 
 
@@ -108,7 +114,14 @@ def _mounts(
     service: Mapping[str, Any], *, volumes: Mapping[str, Any], folder: Path
 ) -> Iterator[str]:
     for mount in service.get("volumes", []):
-        source, target, *mode = mount.split(":")
+        if isinstance(mount, dict):
+            source, target, mode = mount["source"], mount["target"], []
+            nocopy = mount.get("volume", {}).get("nocopy")
+        else:
+            source, target, *mode = mount.split(":")
+            nocopy = False
+        if target == "/dev/shm" and not nocopy:
+            yield "Docker would give its frames the owner of the image's /dev/shm"
         if source.startswith("."):
             if not (folder / source).exists():
                 yield f"{source} does not exist"
@@ -119,6 +132,9 @@ def _mounts(
         if not target.startswith("/"):
             yield f"{target} is no path"
     if "build" in service:
+        arguments = service["build"].get("args", {})
+        if f":{arguments.get('VERSION')}-" not in service["image"]:
+            yield f"expected the version of {service['image']} as VERSION, found {arguments}"
         context = (folder / service["build"]["context"]).resolve()
         if not (context / service["build"]["dockerfile"]).is_file():
             yield "no Dockerfile there"

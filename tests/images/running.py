@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import shutil
 import subprocess
 import time
 
 import httpx
 import pytest
 
-from benchmarks.compose_stack import ROOT, ComposeStack
+from tests.images.stack import ROOT, ComposeStack
 
 OURS = ("ingest", "encoder", "temporal", "gateway")
 ROLES = {"ingest", "encoder", "temporal", "gateway"}
@@ -49,6 +51,10 @@ def eventually(look):
         assert time.monotonic() < deadline, "not in time"
         time.sleep(0.5)
     return found
+
+
+def entries(told):
+    return [json.loads(line) for line in told.splitlines() if line[:1] == "{"]
 
 
 def test_phases_of_all_cameras_come(stack):
@@ -136,11 +142,48 @@ def test_what_waits_is_known(stack):
         assert eventually(lambda family=family: known(family)), family
 
 
+def tool(stack, *words):
+    return stack.compose("--profile", "tools", "run", "--rm", "-T", "tools", *words)
+
+
+def test_tools_run_commands_with_bundles_and_credentials(stack):
+    assert "workcell-7" in tool(stack, "streams", "list")
+    bundle = stack.directory / "bundles/mine"
+    shutil.copytree(ROOT / "streamer/models/bundles/workcell", bundle)
+    assert "mine" in tool(stack, "models", "verify", "/bundles/mine")
+    (stack.directory / "secrets/cameras/door").write_text("admin:password\n")
+    probe = "rtsp://127.0.0.1:9/x#credentials=file:/run/cameras/"
+    with pytest.raises(RuntimeError, match="Connection refused"):
+        tool(stack, "sources", "probe", f"{probe}door")
+    with pytest.raises(RuntimeError, match="No such file"):
+        tool(stack, "sources", "probe", f"{probe}gate")
+
+
+def test_an_update_makes_the_running_server_read_its_users_again(stack):
+    path = stack.directory / "secrets/redis-subscriber"
+    path.chmod(0o644)
+    path.write_text(path.read_text() + "a second password\n")
+    ask = ("exec", "--env", "REDISCLI_AUTH=a second password", stack.container("redis"))
+    ping = (*ask, "valkey-cli", "--user", "subscriber", "TIME")
+    assert "NOAUTH" in stack.run(*ping)
+    started = stack.inspect(stack.container("redis"))["State"]["StartedAt"]
+    for service in ("users", "install"):  # in the order in which Docker Compose runs them
+        stack.up(service)
+        eventually(lambda name=service: ended(stack, name))
+    assert "NOAUTH" not in stack.run(*ping)
+    assert stack.inspect(stack.container("redis"))["State"]["StartedAt"] == started
+
+
+def ended(stack, service):
+    state = stack.inspect(stack.container(service))["State"]
+    return state["Status"] == "exited" and state["ExitCode"] == 0
+
+
 def test_a_second_up_changes_nothing_and_scales(stack):
     before = stack.get("gateway", "/v1/streams")["streams"]
     stack.up("--scale", "temporal=2")
     second = stack.container("temporal", 2)
-    eventually(lambda: "ready" in stack.logs(second))
+    eventually(lambda: "ready" in [entry["event"] for entry in entries(stack.logs(second))])
     after = stack.get("gateway", "/v1/streams")["streams"]
     assert [one["id"] for one in after] == [one["id"] for one in before]
 
@@ -148,17 +191,17 @@ def test_a_second_up_changes_nothing_and_scales(stack):
 def test_nothing_is_denied_and_nothing_failed(stack):
     for service in OURS:
         told = stack.logs(stack.container(service))
-        lines = [line for line in told.splitlines() if line[:1] == "{"]
-        entries = [json.loads(line) for line in lines]
         # The server may have come up after the worker.
-        told_of = [one for one in entries if one["level"] in ("warning", "error")]
+        told_of = [one for one in entries(told) if one["level"] in ("warning", "error")]
         expected = ("failed", "tokens and events travel in the clear", "lost", "closed")
         assert [one for one in told_of if not one["event"].startswith(expected)] == []
         assert "denied" not in told
 
 
 def test_no_secret_is_in_the_environment(stack):
-    secrets = [path.read_text().strip() for path in (stack.directory / "secrets").glob("*-*")]
+    files = (stack.directory / "secrets").glob("*-*")
+    secrets = [line for path in files for line in path.read_text().splitlines()]
+    assert len(secrets) >= 10
     for service in (*OURS, "redis", "redis-exporter"):
         told = json.dumps(stack.inspect(stack.container(service)))
         assert not [secret for secret in secrets if secret in told]
@@ -195,6 +238,25 @@ class TestImage:
         for path in ("/etc/pip.conf", "/src", "/opt/sbom", "/usr/bin/gcc", "/usr/bin/pip3"):
             with pytest.raises(RuntimeError, match="No such file"):
                 stack.run("exec", name, "ls", path)
+
+
+def test_a_backup_comes_back(stack):
+    """By the commands of the page, at the end: the workers' server is gone for a while."""
+    page = (ROOT / "docs/deploy.md").read_text()
+    save, restore = re.findall(r"^```sh\n(docker compose stop redis\n.*?)^```", page, re.M | re.S)
+    stack.shell(save)
+    eventually(lambda: "workcell-10" in _streams(stack))
+    tool(stack, "streams", "remove", "workcell-10")
+    assert "workcell-10" not in _streams(stack)
+    stack.shell(restore)
+    eventually(lambda: "workcell-10" in _streams(stack))
+
+
+def _streams(stack):
+    try:
+        return tool(stack, "streams", "list")
+    except RuntimeError:  # the server is not up yet
+        return ""
 
 
 def _answers(stack):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -12,6 +13,9 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+import redis
+import yaml
+from redis.exceptions import NoPermissionError
 from typer.testing import CliRunner
 
 from streamer.cli.app import app
@@ -160,6 +164,60 @@ def test_the_exporter_is_denied_nothing(kind, tmp_path):
         for name in ("redis_memory_used_bytes", "redis_slowlog_length", "redis_connected_clients"):
             assert f"\n{name}" in metrics
         assert server.denials() == []
+
+
+CLIENT = re.compile(r"(?:redis|valkey)-cli --user ([a-z]+) ([^`\n]+)")
+TOLD_TO = [DOCS / "deploy.md", DOCS / "operate.md", *sorted((DOCS / "runbooks").glob("*.md"))]
+
+
+def test_what_pages_ask_of_the_server_its_users_may(tmp_path):
+    """Whoever follows a runbook must not be refused."""
+    asked = [found for page in TOLD_TO for found in CLIENT.findall(page.read_text())]
+    assert {user for user, _ in asked} == {"admin", "monitor"}
+    with GuardedServer("valkey", tmp_path) as server:
+        for user, command in asked:
+            with bare(server, user) as client:
+                client.execute_command(*shlex.split(command))
+        assert server.denials() == []
+
+
+@pytest.mark.parametrize("page", TOLD_TO, ids=lambda page: page.stem)
+def test_no_page_asks_the_server_as_nobody(page):
+    text = page.read_text()
+    assert len(re.findall(r"(?:redis|valkey)-cli ", text)) == len(CLIENT.findall(text))
+
+
+def test_an_update_gives_a_running_server_its_new_users(tmp_path):
+    """What `install` of the compose file does, after `users` has written the file anew."""
+    compose = yaml.safe_load((DEPLOY.parent / "compose/compose.yaml").read_text())
+    script = compose["services"]["install"]["entrypoint"][-1]
+    with GuardedServer("valkey", tmp_path) as server:
+        text = server.acl_path.read_text()
+        (line,) = re.findall(r"^user subscriber .*\n", text, re.M)
+        server.acl_path.write_text(text.replace(line, line.replace(" +time", "")))
+        server.root.acl_load()
+        assert not may_ask_the_time(server)
+        server.acl_path.write_text(text)
+        assert not may_ask_the_time(server)
+        for command in script.split(";"):
+            server.command(Role.ADMIN, *command.split()[1:])
+        assert may_ask_the_time(server)
+        assert server.root.function_list()
+
+
+def may_ask_the_time(server):
+    with bare(server, Role.SUBSCRIBER) as client:
+        try:
+            client.time()
+        except NoPermissionError:
+            return False
+    return True
+
+
+def bare(server, user):
+    """A connection that asks for nothing by itself."""
+    port, password = server.port, password_of(user)
+    return redis.Redis(port=port, username=user, password=password, driver_info=None)
 
 
 def scraped(port):

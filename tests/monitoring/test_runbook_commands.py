@@ -44,6 +44,13 @@ def test_a_command_can_be_typed(command, tmp_path, monkeypatch):
     parse(shlex.split(command)[1:])
 
 
+@pytest.mark.parametrize("name", runbook_names())
+def test_who_needs_a_command_is_told_where_to_type_it(name):
+    told = (RUNBOOKS / f"{name}.md").read_text()
+    needs = any(span.startswith(("streamer ", "redis-cli ")) for span in spans(name))
+    assert needs == ("(../deploy.md#commands)" in told)
+
+
 def test_a_command_that_does_not_exist_is_found():
     with pytest.raises(Exception, match="No such command 'show'"):
         parse(["streams", "show"])

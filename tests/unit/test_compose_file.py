@@ -19,6 +19,7 @@ from tests.images import composefile
 ROOT = Path(__file__).parents[2]
 HERE = ROOT / "deploy/compose"
 TEXT = (HERE / "compose.yaml").read_text()
+OF_ALERTMANAGER = ("alert-webhook-token", "alert-mail-password")
 EXAMPLE = (HERE / ".env.example").read_text()
 
 
@@ -48,6 +49,11 @@ def test_nothing_is_wrong_with_it(folder):
     ("old", "new", "problem"),
     [
         ("read_only: true", "read_only: false", "root file system can be written to"),
+        ("volume: { nocopy: true }", "volume: {}", "encoder: Docker would give its frames"),
+        ("args: { VERSION: 0.1.0 }", "args: { VERSION: 0.0.9 }", "expected the version of"),
+        ('restart: "no"', "restart: always", "tools: it does not come back"),
+        ("alert-webhook-token, alert", "alert", "secret alert-webhook-token is used by nobody"),
+        ("streamer redis reload;", "streamer redis reread;", "install: redis reread"),
         ("cap_drop: [ALL]", "cap_drop: [NET_RAW]", "it has capabilities"),
         ("security_opt: [no-new-privileges]", "privileged: true", "it may gain privileges"),
         ("restart: unless-stopped", 'restart: "no"', "it does not come back"),
@@ -62,7 +68,7 @@ def test_nothing_is_wrong_with_it(folder):
         ("/bundles:ro", "/bundles", "can be written to"),
         ("[worker, temporal]", "[worker, temporel]", "temporel"),
         ("- --keep\n", "- --hold\n", "camera: streams add --hold"),
-        ("[redis, install]", "[redis, instal]", "install: redis instal"),
+        ("streamer redis install]", "streamer redis instal]", "install: redis instal"),
         ("streamer redis acl --secrets", "streamer redis acl --folder", "users: redis acl"),
         ("STREAMER_GATEWAY__TOKEN_FILE", "STREAMER_GATEWAY__TOKENFILE", "unknown variable"),
         ("STREAMER_LOG_LEVEL:-info", "STREAMER_LOG_LEVEL:-loud", "log.level"),
@@ -134,8 +140,10 @@ class TestSecrets:
         secrets = folder / "secrets"
         assert secrets.stat().st_mode & 0o077 == 0
         files = [path for path in secrets.iterdir() if path.is_file()]
-        values = [path.read_text().strip() for path in files if path.name != "redis-exporter"]
-        assert len(values) == len(set(values)) == len(composefile.load(TEXT)["secrets"]) - 1
+        assert {path.name for path in files} == composefile.load(TEXT)["secrets"].keys()
+        others = {"redis-exporter", *OF_ALERTMANAGER}
+        values = [path.read_text().strip() for path in files if path.name not in others]
+        assert len(values) == len(set(values)) == len(files) - len(others)
         assert all(re.fullmatch(r"[0-9a-f]{64}", value) for value in values)
         # Containers' users are others than who made them.
         assert all(path.stat().st_mode & 0o777 == 0o444 for path in files)
@@ -145,6 +153,43 @@ class TestSecrets:
         environment = composefile.load(TEXT)["services"]["redis-exporter"]["environment"]
         address = environment["REDIS_ADDR"].replace("//", f"//{environment['REDIS_USER']}@")
         assert passwords[address] == (folder / "secrets/redis-monitor").read_text().strip()
+
+    def test_alertmanager_has_the_files_that_its_receivers_read(self, folder):
+        text = (ROOT / "deploy/alertmanager/alertmanager.yml").read_text()
+        read = set(re.findall(r"/run/secrets/([\w-]+)", text))
+        assert read == set(composefile.load(TEXT)["services"]["alertmanager"]["secrets"])
+        assert read == set(OF_ALERTMANAGER)
+        assert all((folder / "secrets" / name).read_text() == "" for name in read)
+
+    def test_it_names_the_ports_of_env(self, folder):
+        (folder / ".env").write_text("GATEWAY_PORT=18080\n#GRAFANA_PORT=1\nGRAFANA_PORT='13000'\n")
+        said = self.run(folder).stdout
+        assert "http://127.0.0.1:18080/?token=" in said
+        assert "http://127.0.0.1:13000, user admin" in said
+        # As compose does: what is in the environment goes before.
+        said = self.run(folder, GATEWAY_PORT="28080").stdout
+        assert "http://127.0.0.1:28080/?token=" in said
+        (folder / ".env").unlink()
+
+    def test_what_containers_could_not_read_is_named(self, folder):
+        rules = folder.parent / "prometheus/rules"
+        rules.chmod(0o750)
+        done = self.run(folder)
+        rules.chmod(0o755)
+        assert done.returncode == 1
+        assert "../prometheus/rules is not" in done.stderr
+        assert f"chmod -R o+rX {folder.parent}/prometheus" in done.stderr
+        assert self.run(folder).returncode == 0
+
+    @staticmethod
+    def run(folder, **variables):
+        return subprocess.run(
+            [folder / "secrets.sh"],
+            env={**os.environ, **variables},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
     def test_what_is_there_stays(self, checkout, folder):
         token = (folder / "secrets/gateway-token").read_text()

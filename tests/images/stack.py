@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import TracebackType
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PORTS = ("GATEWAY_PORT", "GRAFANA_PORT", "PROMETHEUS_PORT", "ALERTMANAGER_PORT")
 _FIRST_WITH_WORKING_DEPENDENCIES = (5, 6)
 
@@ -93,14 +94,26 @@ class ComposeStack:
 
     def compose(self, *arguments: str) -> str:
         """`docker compose ARGUMENTS`; what it said."""
+        return self._in_folder([*self._command, *arguments])
+
+    def shell(self, script: str) -> str:
+        """Type a script of the documentation; what it said. It says `docker` for the engine."""
+        docker = (
+            'docker() { if test "$1" = compose; then shift; '
+            f'{shlex.join(self._command)} "$@"; else {self.engine} "$@"; fi; }}\n'
+        )
+        script = script.replace("streamer_", f"{self._project}_")
+        return self._in_folder(["bash", "-euo", "pipefail", "-c", docker + script])
+
+    @property
+    def _command(self) -> list[str]:
         files = ["--file", "compose.yaml"]
         if (self.directory / "without.yaml").exists():
             files += ["--file", "without.yaml"]
-        return _run(
-            [*self._compose, "--project-name", self._project, *files, *arguments],
-            cwd=self.directory,
-            env={**os.environ, **self._ports},
-        )
+        return [*self._compose, "--project-name", self._project, *files]
+
+    def _in_folder(self, command: Sequence[str]) -> str:
+        return _run(command, cwd=self.directory, env={**os.environ, **self._ports})
 
     def container(self, service: str, number: int = 1) -> str:
         """Its name."""
