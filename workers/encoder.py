@@ -22,15 +22,9 @@ from streamer.runtime.measuring import Measuring
 from streamer.runtime.outbox import Outbox
 from streamer.runtime.traced import traced
 from streamer.stages.encode import assemble_chunks
-from streamer.telemetry.measured import EncoderServed, FramesWaiting, GpuMemory
-from streamer.telemetry.observer import (
-    BatchEncoded,
-    DropReason,
-    FramesDropped,
-    InputRefused,
-    StreamReleased,
-    StreamTakenUp,
-)
+from streamer.telemetry.records.encoder import BatchEncoded, EncoderServed, FramesWaiting, GpuMemory
+from streamer.telemetry.records.every import InputRefused, StreamReleased, StreamTakenUp
+from streamer.telemetry.records.frames import DropReason, FramesDropped
 from streamer.transport.access import RedisAccess
 from streamer.transport.backlog import FrameBacklog
 from streamer.transport.connection import Threads, connect, reconnect
