@@ -36,19 +36,17 @@ from streamer.runtime.clock import SystemClock
 from streamer.runtime.health import Health, HealthServer
 from streamer.stages.temporal import TemporalStage
 from streamer.telemetry.families import Role
-from streamer.telemetry.measured import EncoderServed, FramesWaiting, InputLag, StreamDescribed
-from streamer.telemetry.observer import (
-    BatchAdvanced,
-    BatchEncoded,
-    DropReason,
-    EventCommitted,
-    FeaturesPublished,
-    FramesDropped,
-    FramesSent,
-    StatusChanged,
-    StreamTakenUp,
-)
 from streamer.telemetry.prometheus import PrometheusObserver
+from streamer.telemetry.records.encoder import (
+    BatchEncoded,
+    EncoderServed,
+    FeaturesPublished,
+    FramesWaiting,
+)
+from streamer.telemetry.records.every import StreamTakenUp
+from streamer.telemetry.records.frames import DropReason, FramesDropped
+from streamer.telemetry.records.ingest import FramesSent, StatusChanged, StreamDescribed
+from streamer.telemetry.records.temporal import BatchAdvanced, EventCommitted, InputLag
 from streamer.transport.backlog import FrameBacklog, InputBacklog
 from streamer.transport.codec import encode_input
 from streamer.transport.connection import connect

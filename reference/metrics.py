@@ -23,7 +23,8 @@ _HEAD = """\
 
 Every worker serves its metrics at `/metrics` of its metrics port (`metrics.host`, \
 `metrics.port`), in Prometheus' text format or in OpenMetrics, whichever is asked for. This page \
-is written from the code, and a test compares it with what real workers serve.
+is written from the code, and a test compares it with what real workers serve. How to scrape it, \
+and the dashboards and alerts made from it: [monitoring](monitoring.md).
 
 ## Conventions
 

@@ -36,6 +36,8 @@ _FENCE = re.compile(
     r"|^<!-- (?P<stop>ctrl-c) -->$",
     re.MULTILINE | re.DOTALL,
 )
+_FENCED = re.compile(r"^(?P<margin> *)```(?P<language>.*)\n(?:.*\n)*?(?P=margin)```$", re.MULTILINE)
+_ITEM = re.compile(r" *(?:[-*+]|\d+\.) ")
 _SLOW = re.compile(r"^<!-- slow: (.+) -->$", re.MULTILINE)
 
 
@@ -99,7 +101,7 @@ def blocks(page: Path) -> list[Block]:
         found.append(
             Block(
                 page=page,
-                line=text.count("\n", 0, match.start()) + 1,
+                line=_line(text, match.start()),
                 language=language,
                 code=textwrap.dedent(match["code"] or ""),
                 treatment=Treatment(match["treatment"] or match["stop"] or "run"),
@@ -109,10 +111,36 @@ def blocks(page: Path) -> list[Block]:
     return found
 
 
+def unseen(page: Path) -> list[str]:
+    """Blocks that `blocks` does not see: indented ones, and fences that name no language.
+
+    Those without a language in runbooks are queries: `tests/monitoring` asks them.
+    """
+    text = page.read_text(encoding="utf-8")
+    found = []
+    if page.parent != DOCS / "runbooks":
+        nameless = (match for match in _FENCED.finditer(text) if not match["language"])
+        found += [f"line {_line(text, match.start())}" for match in nameless]
+    prose = _FENCED.sub(lambda match: "\n" * match[0].count("\n"), text)
+    in_list, blank = False, True
+    for number, line in enumerate(prose.splitlines(), 1):
+        indented = line.startswith(("    ", "\t"))
+        if blank and indented and not in_list:
+            found.append(f"line {number}")
+        if line.strip() and not indented:
+            in_list = bool(_ITEM.match(line)) or (in_list and line.startswith(" "))
+        blank = not line.strip()
+    return found
+
+
 def why_slow(page: Path) -> str | None:
     """Why a page is not run by `make test`."""
     match = _SLOW.search(page.read_text(encoding="utf-8"))
     return None if match is None else match[1]
+
+
+def _line(text: str, place: int) -> int:
+    return text.count("\n", 0, place) + 1
 
 
 def main() -> None:

@@ -22,15 +22,9 @@ from streamer.runtime.measuring import Measuring
 from streamer.runtime.outbox import Outbox
 from streamer.runtime.traced import traced
 from streamer.stages.encode import assemble_chunks
-from streamer.telemetry.measured import EncoderServed, FramesWaiting, GpuMemory
-from streamer.telemetry.observer import (
-    BatchEncoded,
-    DropReason,
-    FramesDropped,
-    InputRefused,
-    StreamReleased,
-    StreamTakenUp,
-)
+from streamer.telemetry.records.encoder import BatchEncoded, EncoderServed, FramesWaiting, GpuMemory
+from streamer.telemetry.records.every import InputRefused, StreamReleased
+from streamer.telemetry.records.frames import DropReason, FramesDropped
 from streamer.transport.access import RedisAccess
 from streamer.transport.backlog import FrameBacklog
 from streamer.transport.connection import Threads, connect, reconnect
@@ -43,6 +37,7 @@ from streamer.transport.redis import RedisStreamLog
 from streamer.transport.registry import StreamRegistry
 from streamer.transport.transport import Unreadable
 from workers.main import main
+from workers.shard import Shard
 
 if TYPE_CHECKING:
     import redis
@@ -56,9 +51,6 @@ if TYPE_CHECKING:
 
 ASSIGN_SECONDS = 0.5
 """How often the worker looks which streams are its own: before a new one's first frame is lost."""
-
-LINGER_SECONDS = 10.0
-"""How long it still looks after one that was removed."""
 
 RETRY_FOREIGN_SECONDS = 10.0
 """A stream whose frame path is not ours is looked at again so often."""
@@ -87,9 +79,6 @@ class EncoderService:
         self._clock = SystemClock()
         self._keys = Keys(settings.redis.partitions)
         self._bundle = Bundle.load(settings.bundle)
-        self._last_seen: dict[str, tuple[int, int]] = {}
-        self._mine_until: dict[str, float] = {}
-        self._starting = True
         self._assigned_at = -ASSIGN_SECONDS
         self._backlog = FrameBacklog(keys=self._keys, clock=self._clock)
         self._measuring = Measuring(
@@ -137,7 +126,11 @@ class EncoderService:
             redis.url, access=RedisAccess.of(redis), threads=Threads.ONE, role=Role.ENCODER
         )
         agree(self._client, keys=self._keys)
-        self._registry = StreamRegistry(self._client, keys=self._keys)
+        self._shard = Shard(
+            StreamRegistry(self._client, keys=self._keys),
+            settings=settings,
+            observer=self._observer,
+        )
         self._receiver = RedisFrameReceiver(self._client, keys=self._keys, pixels=PixelReader())
         log = RedisStreamLog(
             self._client, keys=self._keys, max_unread=self._settings.redis.max_unread_entries
@@ -190,36 +183,15 @@ class EncoderService:
             self._client.close()
 
     def _assign(self) -> None:
-        self._assigned_at = time.monotonic()
-        desired, unreadable = self._registry.read()
-        for stream_id, why in unreadable.items():
-            self._observer.observe(InputRefused(stream_id, "registry", why))
-        mine = {
-            stream_id
-            for stream_id, entry in desired.items()
-            if entry.slot % self._settings.encoder.shards == self._settings.encoder.shard
-        }
-        now = time.monotonic()
-        if not self._starting:
-            # Nobody else encoded their first frames: should they be missing, that is a hole.
-            for stream_id in mine - self._mine_until.keys():
-                self._last_seen.setdefault(stream_id, (0, -1))
-        self._starting = False
-        for stream_id in mine - self._mine_until.keys():
-            self._observer.observe(StreamTakenUp(stream_id))
-        # The last frames of a removed source, and the note of its end, are still on their way.
-        self._mine_until.update(dict.fromkeys(mine, now + LINGER_SECONDS))
-        for stream_id in [s for s, until in self._mine_until.items() if until < now]:
-            del self._mine_until[stream_id]
-            self._last_seen.pop(stream_id, None)
+        now = self._assigned_at = time.monotonic()
+        for stream_id in self._shard.refresh(now_seconds=now):
             self._outbox.forget(stream_id)
             self._observer.observe(StreamReleased(stream_id))
-        self._receiver.assign(set(self._mine_until))
+        self._receiver.assign(set(self._shard.stream_ids))
 
     def _measure(self, client: redis.Redis) -> list[Record]:
         """In the measuring thread."""
-        # A copy in one step: the work loop changes it.
-        records: list[Record] = [self._backlog.measure(client, list(self._mine_until))]
+        records: list[Record] = [self._backlog.measure(client, self._shard.stream_ids)]
         memory = self._encoder.memory_bytes()
         if memory:
             records.append(GpuMemory(self._encoder.device, memory))
@@ -247,7 +219,10 @@ class EncoderService:
                 self._batcher.add(item.stream_id, item, now_ns=now_ns)
                 continue
             stream_id = item.stamp.stream_id
-            self._count_hole(item.stamp)
+            # Newer frames took the place of those that never came.
+            missing = self._shard.missing_before(item.stamp)
+            if missing:
+                self._drop(stream_id, DropReason.OVERWRITTEN, missing)
             self._batcher.add(stream_id, item, now_ns=now_ns)
             # Latest wins: when the encoder is behind, waiting longer would only make it all older.
             behind = len(self._batcher) > len(self._images)
@@ -261,19 +236,6 @@ class EncoderService:
                 self._drop(stream_id, DropReason.OVERWRITTEN, 1, trace=handle.stamp.trace)
         if overtaken:
             self._receiver.done(overtaken)
-
-    def _count_hole(self, stamp: FrameStamp) -> None:
-        """A hole in seq: newer frames took the place of those."""
-        seen = self._last_seen.get(stamp.stream_id)
-        if seen is None:
-            missing = 0  # those before may have been another encoder's
-        elif seen[0] == stamp.epoch:
-            missing = stamp.seq - seen[1] - 1
-        else:
-            missing = stamp.seq
-        if missing > 0:
-            self._drop(stamp.stream_id, DropReason.OVERWRITTEN, missing)
-        self._last_seen[stamp.stream_id] = (stamp.epoch, stamp.seq)
 
     def _encode(self, items: list[FrameHandle | StatusNote]) -> None:
         taken = self._clock.mark()

@@ -23,15 +23,14 @@ from streamer.runtime.wanted import WantedStreams
 from streamer.sources.grammar import SourceSpec, open_source
 from streamer.sources.guard import kind_of
 from streamer.stages.ingest import IngestStage
-from streamer.telemetry.observer import (
-    DropReason,
-    FramesDropped,
-    FramesRefused,
+from streamer.telemetry.records.every import (
     InputRefused,
     LeasesChanged,
     StreamReleased,
     StreamTakenUp,
 )
+from streamer.telemetry.records.frames import DropReason, FramesDropped
+from streamer.telemetry.records.ingest import FramesRefused
 from streamer.telemetry.tracing import HeadSampler
 from streamer.transport.access import RedisAccess
 from streamer.transport.connection import Threads, connect, reconnect

@@ -16,7 +16,7 @@ from streamer.core.errors import SourceError, TransportError
 from streamer.core.event import SNAPSHOT_TYPES, FrameRef
 from streamer.runtime.pictures import RecentPictures
 from streamer.sources.jpeg import JpegEncoder
-from streamer.telemetry.observer import SnapshotTaken
+from streamer.telemetry.records.ingest import SnapshotTaken
 from streamer.transport.access import RedisAccess
 from streamer.transport.connection import connect
 from streamer.transport.pictures import Picture, PictureStore

@@ -17,8 +17,9 @@ from streamer.runtime.pump import Pump, PumpOptions
 from streamer.runtime.shadow import ShadowLoader
 from streamer.runtime.shares import Shares
 from streamer.state.redis import RedisCheckpointStore, Retention
-from streamer.telemetry.measured import InputLag
-from streamer.telemetry.observer import DriftMeasured, InputRefused, LeasesChanged, ModelServed
+from streamer.telemetry.records.every import InputRefused, LeasesChanged
+from streamer.telemetry.records.model import DriftMeasured, ModelServed
+from streamer.telemetry.records.temporal import InputLag
 from streamer.transport.access import RedisAccess
 from streamer.transport.backlog import InputBacklog
 from streamer.transport.connection import Threads, connect, reconnect

@@ -16,6 +16,7 @@ import typer
 
 from streamer.cli.running import redis_place
 from streamer.core.errors import StreamerError
+from streamer.core.extras import how_to_install
 from streamer.transport.connection import connect, redis_errors
 from streamer.transport.embedded import EmbeddedValkey
 from streamer.transport.shm import DIRECTORY, sweep
@@ -116,7 +117,7 @@ def _video() -> Iterator[Finding]:
 
 def _onnxruntime() -> Iterator[Finding]:
     if importlib.util.find_spec("onnxruntime") is None:
-        yield Finding(Verdict.FAIL, "not installed", "pip install 'streamer[cpu]' (or [gpu])")
+        yield Finding(Verdict.FAIL, "not installed", f"{how_to_install('cpu')} (or gpu)")
         return
     import streamer.models  # noqa: F401  # before onnxruntime: it keeps that from calling home
     import onnxruntime  # isort: skip
@@ -135,7 +136,7 @@ def _torch() -> Iterator[Finding]:
     # A torchvision of another torch fails on import with a RuntimeError.
     except (ImportError, OSError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
-        advice = "install torch and torchvision of one index: pip install 'streamer[train]'"
+        advice = f"torch and torchvision have to be of one index; {how_to_install('train')}"
         yield Finding(Verdict.WARN, f"can't be imported ({reason})", advice)
         return
     devices = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]

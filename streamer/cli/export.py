@@ -11,6 +11,7 @@ import typer
 
 from streamer.cli.recordings import read_tracks
 from streamer.core.errors import ConfigError, ModelError
+from streamer.core.extras import how_to_install
 from streamer.models.bundle import Bundle
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def _write_int8(bundle: Bundle, path: Path, sources: Sequence[str], *, cache: Pa
     except ImportError as error:
         raise ConfigError(
             f"export: --int8 needs {error.name}, which can't be imported; "
-            "pip install 'streamer[cpu,train]'"
+            f"{how_to_install('cpu', 'train')}"
         ) from error
     check_place(path)
     quantised = quantise(bundle, list(_features(bundle, sources, cache=cache)))

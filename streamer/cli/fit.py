@@ -11,6 +11,7 @@ import typer
 from streamer.cli.fit_clips import HeadChoice, PoolingChoice, choose_pooling
 from streamer.cli.fit_options import assigned, need, refuse
 from streamer.core.errors import ConfigError
+from streamer.core.extras import how_to_install
 
 if TYPE_CHECKING:
     from streamer.models.bundle import Bundle
@@ -293,6 +294,6 @@ def _need_training_packages() -> None:
         import torch
     except ImportError as error:
         raise ConfigError(
-            f"fit: needs {error.name}, which can't be imported; pip install 'streamer[cpu,train]'"
+            f"fit: needs {error.name}, which can't be imported; {how_to_install('cpu', 'train')}"
         ) from error
     del mpl, onnx, torch

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streamer.core.errors import ConfigError, ModelError
+from streamer.core.extras import how_to_install
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -156,7 +157,7 @@ def need_matplotlib(command: str) -> None:
     except ImportError as error:
         raise ConfigError(
             f"{command}: needs {error.name}, which can't be imported; "
-            "pip install 'streamer[cpu,train]'"
+            f"{how_to_install('cpu', 'train')}"
         ) from error
     del mpl
 

@@ -11,7 +11,8 @@ from streamer.core.errors import ConfigError, SourceError, TransportError
 from streamer.core.feature import StreamStatus
 from streamer.runtime.portrait import Portrait
 from streamer.sources.backoff import Backoff
-from streamer.telemetry.observer import DropReason, FramesDropped, StatusChanged
+from streamer.telemetry.records.frames import DropReason, FramesDropped
+from streamer.telemetry.records.ingest import StatusChanged
 
 if TYPE_CHECKING:
     from collections.abc import Callable

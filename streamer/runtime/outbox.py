@@ -8,13 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from streamer.core.feature import StatusNote
-from streamer.telemetry.observer import (
-    DropReason,
-    FeaturesPublished,
-    FeaturesRefused,
-    FeaturesResent,
-    FramesDropped,
-)
+from streamer.telemetry.records.encoder import FeaturesPublished, FeaturesRefused, FeaturesResent
+from streamer.telemetry.records.frames import DropReason, FramesDropped
 from streamer.transport.transport import PublishAnswer
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from streamer.telemetry.measured import ClockOffset, StreamDescribed
+from streamer.telemetry.records.ingest import ClockOffset, StreamDescribed
 
 if TYPE_CHECKING:
     from streamer.core.clock import ClockSource, Mark

@@ -15,17 +15,15 @@ from streamer.runtime.resume import Resumer
 from streamer.runtime.suspects import Suspects
 from streamer.runtime.traced import TracedFrames
 from streamer.state.store import CommitAnswer
-from streamer.telemetry.observer import (
+from streamer.telemetry.records.every import InputRefused, StreamReleased, StreamTakenUp
+from streamer.telemetry.records.model import StreamsAwaitingModel
+from streamer.telemetry.records.temporal import (
     ActiveStreams,
     BatchAdvanced,
     CommitRefused,
     DeadLettered,
     EventCommitted,
-    InputRefused,
     StateReset,
-    StreamReleased,
-    StreamsAwaitingModel,
-    StreamTakenUp,
 )
 
 if TYPE_CHECKING:
@@ -39,7 +37,8 @@ if TYPE_CHECKING:
     from streamer.stages.advanced import Advanced
     from streamer.stages.temporal import TemporalStage
     from streamer.state.store import CheckpointStore, Stored
-    from streamer.telemetry.observer import Observer, TracedFrame
+    from streamer.telemetry.observer import Observer
+    from streamer.telemetry.records.frames import TracedFrame
     from streamer.transport.model_registry import ModelRegistry
     from streamer.transport.transport import InputReader, LogEntry, Unreadable
 

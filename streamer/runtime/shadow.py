@@ -6,7 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from streamer.telemetry.observer import ModelPending, ModelRefused
+from streamer.telemetry.records.model import ModelPending, ModelRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from streamer.core.event import StatusData
 from streamer.core.feature import FeatureChunk
-from streamer.telemetry.observer import TracedFrame
+from streamer.telemetry.records.frames import TracedFrame
 from streamer.transport.transport import LogEntry
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from streamer.core.feature import StreamStatus
-from streamer.telemetry.observer import InputRefused
+from streamer.telemetry.records.every import InputRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable

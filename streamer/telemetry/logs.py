@@ -8,22 +8,21 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from streamer.telemetry.observer import (
-    CommitRefused,
-    DeadLettered,
-    EventCommitted,
-    FeaturesRefused,
-    FeaturesResent,
-    FramesDropped,
-    FramesRefused,
-    InputRefused,
-    LeasesChanged,
+from streamer.telemetry.records.encoder import FeaturesRefused, FeaturesResent
+from streamer.telemetry.records.every import InputRefused, LeasesChanged
+from streamer.telemetry.records.frames import FramesDropped
+from streamer.telemetry.records.ingest import FramesRefused, StatusChanged
+from streamer.telemetry.records.model import (
     ModelPending,
     ModelRefused,
     ModelServed,
-    StateReset,
-    StatusChanged,
     StreamsAwaitingModel,
+)
+from streamer.telemetry.records.temporal import (
+    CommitRefused,
+    DeadLettered,
+    EventCommitted,
+    StateReset,
 )
 
 if TYPE_CHECKING:

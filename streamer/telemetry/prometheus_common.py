@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 from streamer.core.version import VERSION
 from streamer.telemetry.families import every
-from streamer.telemetry.observer import (
-    CommitRefused,
-    FeaturesRefused,
-    FramesDropped,
-    FramesRefused,
+from streamer.telemetry.records.encoder import FeaturesRefused
+from streamer.telemetry.records.every import (
     InputRefused,
     LeasesChanged,
     StreamReleased,
     StreamTakenUp,
 )
+from streamer.telemetry.records.frames import FramesDropped
+from streamer.telemetry.records.ingest import FramesRefused
+from streamer.telemetry.records.temporal import CommitRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -5,9 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from streamer.telemetry.families import encoder, every
-from streamer.telemetry.measured import EncoderServed, FramesWaiting, GpuMemory
-from streamer.telemetry.observer import BatchEncoded, FeaturesPublished, FeaturesResent
 from streamer.telemetry.prometheus_common import Stages
+from streamer.telemetry.records.encoder import (
+    BatchEncoded,
+    EncoderServed,
+    FeaturesPublished,
+    FeaturesResent,
+    FramesWaiting,
+    GpuMemory,
+)
 
 if TYPE_CHECKING:
     from streamer.core.config import MetricsSettings

@@ -9,9 +9,15 @@ from typing import TYPE_CHECKING
 
 from streamer.core.feature import StreamStatus
 from streamer.telemetry.families import every, ingest
-from streamer.telemetry.measured import ClockOffset, StreamDescribed
-from streamer.telemetry.observer import FramesSent, SnapshotTaken, StatusChanged, StreamReleased
 from streamer.telemetry.prometheus_common import Stages
+from streamer.telemetry.records.every import StreamReleased
+from streamer.telemetry.records.ingest import (
+    ClockOffset,
+    FramesSent,
+    SnapshotTaken,
+    StatusChanged,
+    StreamDescribed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from streamer.telemetry.families import model, temporal
-from streamer.telemetry.observer import (
+from streamer.telemetry.records.model import (
     DriftMeasured,
     ModelPending,
     ModelRefused,

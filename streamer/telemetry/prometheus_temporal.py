@@ -15,16 +15,16 @@ from streamer.core.event import (
     Status,
 )
 from streamer.telemetry.families import temporal
-from streamer.telemetry.measured import InputLag
-from streamer.telemetry.observer import (
+from streamer.telemetry.prometheus_common import Stages
+from streamer.telemetry.records.every import StreamTakenUp
+from streamer.telemetry.records.temporal import (
     ActiveStreams,
     BatchAdvanced,
     DeadLettered,
     EventCommitted,
+    InputLag,
     StateReset,
-    StreamTakenUp,
 )
-from streamer.telemetry.prometheus_common import Stages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -11,21 +11,18 @@ import time
 from typing import TYPE_CHECKING
 
 from streamer.core.trace import TraceContext
-from streamer.telemetry.observer import (
-    BatchAdvanced,
-    BatchEncoded,
-    CommitRefused,
-    EventCommitted,
-    FramesDropped,
-    FramesSent,
-)
+from streamer.telemetry.records.encoder import BatchEncoded
+from streamer.telemetry.records.frames import FramesDropped
+from streamer.telemetry.records.ingest import FramesSent
+from streamer.telemetry.records.temporal import BatchAdvanced, CommitRefused, EventCommitted
 from streamer.telemetry.tracing import Attributes, Span, SpanEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from streamer.core.frame import FrameStamp
-    from streamer.telemetry.observer import Record, TracedFrame
+    from streamer.telemetry.observer import Record
+    from streamer.telemetry.records.frames import TracedFrame
     from streamer.telemetry.tracing import SpanSink
 
 

@@ -11,6 +11,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Protocol
 
 from streamer.core.errors import ConfigError
+from streamer.core.extras import how_to_install
 from streamer.core.trace import TraceContext
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def open_tracing(settings: TracingSettings, *, role: str) -> SpanSink | None:
             raise
         raise ConfigError(
             f"tracing.endpoint: tracing needs OpenTelemetry, and {error.name} is not installed; "
-            "install it with `pip install 'streamer[otel]'`, or leave tracing.endpoint unset"
+            f"leave tracing.endpoint unset, or {how_to_install('otel')}"
         ) from error
     return OtelSink(settings, role=role)
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from streamer.core.errors import TransportError
 from streamer.core.feature import FeatureChunk, StatusNote
-from streamer.telemetry.measured import FramesWaiting, InputLag
+from streamer.telemetry.records.encoder import FramesWaiting
+from streamer.telemetry.records.temporal import InputLag
 from streamer.transport.codec import decode_input, decode_path_entry
 from streamer.transport.connection import redis_errors, translated
 

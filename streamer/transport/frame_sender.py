@@ -6,7 +6,7 @@ from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from streamer.telemetry.observer import FramesRefused, FramesSent
+from streamer.telemetry.records.ingest import FramesRefused, FramesSent
 from streamer.transport.codec import encode_note, encode_stamp
 from streamer.transport.connection import Call, call_many
 from streamer.transport.frame_queue import EntryKind, FrameQueue, QueuedEntry

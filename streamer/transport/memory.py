@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Generic
 
 import numpy as np
 
-from streamer.telemetry.observer import FramesSent
+from streamer.telemetry.records.ingest import FramesSent
 from streamer.transport.codec import encode_input, encode_traces, read_entry
 from streamer.transport.lease import NOTHING_KNOWN, Share
 from streamer.transport.transport import Opened, PublishAnswer, Published
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from streamer.core.feature import InputEntry, StatusNote
     from streamer.core.frame import Frame, FrameStamp
-    from streamer.telemetry.observer import FramesRefused
+    from streamer.telemetry.records.ingest import FramesRefused
     from streamer.transport.transport import FrameHandle, LogEntry, Unreadable
 
 

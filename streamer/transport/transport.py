@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from streamer.core.feature import InputEntry, StatusNote
     from streamer.core.frame import Frame, FrameStamp
-    from streamer.telemetry.observer import FramesRefused, FramesSent
+    from streamer.telemetry.records.ingest import FramesRefused, FramesSent
 
 
 class PublishAnswer(StrEnum):

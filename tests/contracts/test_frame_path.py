@@ -11,7 +11,7 @@ import pytest
 from streamer.core.errors import TransportError
 from streamer.core.feature import StatusNote
 from streamer.core.trace import TraceContext
-from streamer.telemetry.observer import FramesRefused, FramesSent
+from streamer.telemetry.records.ingest import FramesRefused, FramesSent
 from streamer.transport.connection import connect
 from streamer.transport.embedded import EmbeddedValkey
 from streamer.transport.frame_receiver import RedisFrameReceiver

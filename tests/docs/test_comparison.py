@@ -14,7 +14,11 @@ CLAIMS = "What streamer claims, and where it shows"
 OWN = {"In one table", "Where streamer is the wrong choice", CLAIMS}
 PRODUCTS = {
     "NVIDIA DeepStream": ("docs.nvidia.com/",),
-    "Savant": ("github.com/insight-platform/", "docs.savant-ai.io/"),
+    "Savant": (
+        "github.com/insight-platform/",
+        "docs.savant-ai.io/",
+        "insight-platform.github.io/",
+    ),
     "Intel DL Streamer": (
         "github.com/open-edge-platform/",
         "docs.openvino.ai/",
@@ -39,6 +43,14 @@ def test_what_is_said_of_another_has_a_source_of_its_own_makers(product):
         sources = re.findall(r"\]\(https://([^)]+)\)", statement)
         assert sources, statement
         assert all(source.startswith(PRODUCTS[product]) for source in sources), statement
+
+
+def test_sources_are_pages_for_people_that_stay():
+    sources = re.findall(r"\]\((https://[^)]+)\)", TEXT)
+    assert len(sources) > 30
+    moving = [one for one in sources if one.rstrip("/").endswith(("/releases", "/tags"))]
+    twins = [one for one in sources if one.endswith(".md") and "github" not in one]
+    assert not moving + twins
 
 
 def test_when_the_sources_were_read():

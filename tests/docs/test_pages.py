@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from streamer.cli.settings import known_keys
-from tests.pages import ROOT, Treatment, blocks, pages, why_slow
+from tests.pages import ROOT, Treatment, blocks, pages, unseen, why_slow
 from tests.spoken_commands import faults, invocations, part_faults, unknown_settings
 from tests.typing_session import Session
 
@@ -64,6 +64,27 @@ def test_what_is_to_be_typed_can_be_read(block):
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), target
 
 
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_block_is_fenced_and_names_its_language(page):
+    assert not unseen(page)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Type:\n\n    make demo\n", ["line 3"]),
+        ("# A\n\n- one\n\n    its second paragraph\n\nType:\n\n\tmake demo\n", ["line 9"]),
+        ("```sh\nmake\n\n    demo\n```\n", []),
+        ("Look:\n\n```\nmake demo\n```\n", ["line 3"]),
+        ("A sentence\n    that goes on.\n", []),
+    ],
+)
+def test_a_block_that_would_not_be_typed_is_found(tmp_path, text, found):
+    page = tmp_path / "page.md"
+    page.write_text(text)
+    assert unseen(page) == found
+
+
 def test_what_is_not_run_says_why():
     for block in BLOCKS:
         if block.treatment is not Treatment.RUN:
@@ -99,6 +120,20 @@ def test_settings_within_sentences_exist():
     ]
     wrong += [f"{page}: {name}" for page, code in inline() for name in unknown_settings(code)]
     assert not wrong
+
+
+def test_the_tree_in_architecture_is_that_of_the_repository():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    drawn, above = set(), ""
+    for indent, name in re.findall(r"^( {2})?([a-z0-9]+/)  ", text, re.MULTILINE):
+        above = above if indent else name
+        drawn.add(f"{above}{name}" if indent else name)
+    there = {f"{room}/" for room in _ROOMS}
+    for room in ("streamer", "deploy", "tests"):
+        files = (ROOT / room).glob("*/**/*")
+        folders = {file.relative_to(ROOT).parts[:2] for file in files if file.suffix != ".pyc"}
+        there |= {f"{room}/{name}/" for _, name in folders if name != "__pycache__"}
+    assert drawn == there
 
 
 def test_places_in_the_repository_exist():

@@ -14,7 +14,7 @@ from streamer.runtime.clock import SystemClock
 from streamer.runtime.portrait import Portrait
 from streamer.sources.av import AvSource
 from streamer.sources.origin import Transport
-from streamer.telemetry.measured import ClockOffset
+from streamer.telemetry.records.ingest import ClockOffset
 from tests.integration.terse_camera import terse_camera
 from tests.videos import make_clip
 

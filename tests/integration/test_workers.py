@@ -15,7 +15,7 @@ from streamer.sources.recording import record
 from streamer.transport.keys import Keys
 from streamer.transport.shm import DIRECTORY, PREFIX
 from tests.workers import READY_SECONDS, Farm, get, replay, samples
-from workers.encoder import LINGER_SECONDS
+from workers.shard import LINGER_SECONDS
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from streamer.stages.drift import (
 )
 from streamer.stages.drift_watch import MIN_FRAMES, DriftWatch
 from streamer.stages.temporal import TemporalStage
-from streamer.telemetry.observer import DriftMeasured, ModelServed
 from streamer.telemetry.prometheus import PrometheusObserver
+from streamer.telemetry.records.model import DriftMeasured, ModelServed
 from streamer.transport.codec import encode_input
 from streamer.transport.transport import LogEntry
 from tests.bundles import copy_bundle

@@ -8,7 +8,7 @@ import pytest
 
 from streamer.core.errors import TransportError
 from streamer.runtime.measuring import Measuring
-from streamer.telemetry.measured import FramesWaiting
+from streamer.telemetry.records.encoder import FramesWaiting
 
 UNKNOWN = FramesWaiting(-1, -1)
 PATIENCE_SECONDS = 30

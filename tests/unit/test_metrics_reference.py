@@ -13,9 +13,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from reference.metrics import text
 from streamer.core.config import MetricsSettings
 from streamer.runtime.health import Health
-from streamer.telemetry import observer as records
 from streamer.telemetry.families import CATALOG, Kind, Level, Role, of_role
 from streamer.telemetry.families.every import WORKER_READY
+from streamer.telemetry.observer import Record
 from streamer.telemetry.prometheus import PrometheusObserver
 from tests.metrics import PAGE, families_of, families_on_page
 from workers.gateway.metrics import GatewayMetrics
@@ -100,4 +100,4 @@ def test_openmetrics_can_read_it(role):
 
 def test_every_record_is_translated_or_for_the_log_alone():
     handled = set(PrometheusObserver()._handlers)
-    assert handled == set(typing.get_args(records.Record))
+    assert handled == set(typing.get_args(Record))

@@ -51,7 +51,7 @@ def test_without_the_extra_everything_but_tracing_works():
     done = without_otel("--set", "tracing.endpoint=http://127.0.0.1:4318")
     assert done.returncode == 2
     assert "tracing.endpoint: tracing needs OpenTelemetry" in done.stderr
-    assert "pip install 'streamer[otel]'" in done.stderr
+    assert "pip install '.[otel]'" in done.stderr
     assert "Traceback" not in done.stderr
 
 

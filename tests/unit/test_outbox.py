@@ -6,13 +6,8 @@ import pytest
 
 from streamer.core.errors import TransportError
 from streamer.runtime.outbox import Outbox
-from streamer.telemetry.observer import (
-    DropReason,
-    FeaturesPublished,
-    FeaturesRefused,
-    FeaturesResent,
-    FramesDropped,
-)
+from streamer.telemetry.records.encoder import FeaturesPublished, FeaturesRefused, FeaturesResent
+from streamer.telemetry.records.frames import DropReason, FramesDropped
 from streamer.transport.memory import MemoryStreamLog
 from tests.samples import chunk, note
 

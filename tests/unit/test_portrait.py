@@ -8,7 +8,7 @@ import pytest
 
 from streamer.core.clock import ClockSource
 from streamer.runtime.portrait import OFFSET_SECONDS, Portrait
-from streamer.telemetry.measured import ClockOffset, StreamDescribed
+from streamer.telemetry.records.ingest import ClockOffset, StreamDescribed
 from streamer.testing.clock import ManualClock
 
 

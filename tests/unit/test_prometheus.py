@@ -14,42 +14,47 @@ from streamer.core.config import MetricsSettings
 from streamer.core.event import EventType, GapData, GapPolicy, GapReason, Status
 from streamer.core.feature import StreamStatus
 from streamer.telemetry.families import Role
-from streamer.telemetry.measured import (
-    ClockOffset,
-    EncoderServed,
-    FramesWaiting,
-    GpuMemory,
-    InputLag,
-    StreamDescribed,
-)
-from streamer.telemetry.observer import (
-    BatchAdvanced,
-    BatchEncoded,
-    CommitRefused,
-    DeadLettered,
-    DropReason,
-    EventCommitted,
-    FeaturesPublished,
-    FeaturesRefused,
-    FeaturesResent,
-    FramesDropped,
-    FramesRefused,
-    FramesSent,
-    InputRefused,
-    LeasesChanged,
-    ModelPending,
-    ModelRefused,
-    ModelServed,
-    SnapshotTaken,
-    StateReset,
-    StatusChanged,
-    StreamReleased,
-    StreamsAwaitingModel,
-    StreamTakenUp,
-)
 from streamer.telemetry.prometheus import PrometheusObserver
 from streamer.telemetry.prometheus_ingest import IngestMetrics
 from streamer.telemetry.prometheus_temporal import TemporalMetrics
+from streamer.telemetry.records.encoder import (
+    BatchEncoded,
+    EncoderServed,
+    FeaturesPublished,
+    FeaturesRefused,
+    FeaturesResent,
+    FramesWaiting,
+    GpuMemory,
+)
+from streamer.telemetry.records.every import (
+    InputRefused,
+    LeasesChanged,
+    StreamReleased,
+    StreamTakenUp,
+)
+from streamer.telemetry.records.frames import DropReason, FramesDropped
+from streamer.telemetry.records.ingest import (
+    ClockOffset,
+    FramesRefused,
+    FramesSent,
+    SnapshotTaken,
+    StatusChanged,
+    StreamDescribed,
+)
+from streamer.telemetry.records.model import (
+    ModelPending,
+    ModelRefused,
+    ModelServed,
+    StreamsAwaitingModel,
+)
+from streamer.telemetry.records.temporal import (
+    BatchAdvanced,
+    CommitRefused,
+    DeadLettered,
+    EventCommitted,
+    InputLag,
+    StateReset,
+)
 from streamer.telemetry.series import Series
 from streamer.transport.transport import Refusal
 from tests.eventlog import make_event

@@ -13,14 +13,14 @@ from streamer.runtime.pump import Pump, PumpOptions
 from streamer.runtime.traced import TracedFrames
 from streamer.stages.temporal import TemporalStage
 from streamer.state.memory import MemoryCheckpointStore
-from streamer.telemetry.observer import (
+from streamer.telemetry.records.every import InputRefused
+from streamer.telemetry.records.model import StreamsAwaitingModel
+from streamer.telemetry.records.temporal import (
     BatchAdvanced,
     CommitRefused,
     DeadLettered,
     EventCommitted,
-    InputRefused,
     StateReset,
-    StreamsAwaitingModel,
 )
 from streamer.transport.memory import MemoryLeases, MemoryStreamLog
 from streamer.transport.model_registry import ModelEntry, WantedModel

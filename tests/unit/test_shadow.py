@@ -8,7 +8,7 @@ import pytest
 
 from streamer.core.errors import ModelError
 from streamer.runtime.shadow import RETRY_SECONDS, ShadowLoader
-from streamer.telemetry.observer import ModelPending, ModelRefused
+from streamer.telemetry.records.model import ModelPending, ModelRefused
 from streamer.transport.model_registry import WantedModel
 
 NEW = WantedModel(model_id="sha256:new", bundle="/new")

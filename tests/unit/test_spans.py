@@ -6,17 +6,11 @@ from prometheus_client.openmetrics.exposition import generate_latest
 
 from streamer.core.event import EventType
 from streamer.core.trace import TraceContext
-from streamer.telemetry.observer import (
-    BatchAdvanced,
-    BatchEncoded,
-    CommitRefused,
-    DropReason,
-    EventCommitted,
-    FramesDropped,
-    FramesSent,
-    TracedFrame,
-)
 from streamer.telemetry.prometheus import PrometheusObserver
+from streamer.telemetry.records.encoder import BatchEncoded
+from streamer.telemetry.records.frames import DropReason, FramesDropped, TracedFrame
+from streamer.telemetry.records.ingest import FramesSent
+from streamer.telemetry.records.temporal import BatchAdvanced, CommitRefused, EventCommitted
 from streamer.telemetry.spans import TracingObserver
 from tests.eventlog import make_event
 from tests.samples import stamp

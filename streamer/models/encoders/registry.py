@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streamer.core.errors import ConfigError, ModelError
+from streamer.core.extras import how_to_install
 from streamer.models.encoders.reference import PREFIX, parse_reference
 
 if TYPE_CHECKING:
@@ -82,5 +83,5 @@ def _open_torchvision(
 def _missing(name: str, packages: str, *, extra: str, error: Exception) -> ModelError:
     return ModelError(
         f"encoder {name}: needs {packages}, which can't be imported ({error}); "
-        f"pip install 'streamer[{extra}]'"
+        f"{how_to_install(extra)}"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from streamer.core.errors import ConfigError, ModelError
+from streamer.core.extras import how_to_install
 from streamer.models.temporal.model import LookaheadModel
 
 if TYPE_CHECKING:
@@ -106,5 +107,5 @@ def _check_online(config: ModelConfig) -> None:
 def _missing(package: str, *, extra: str, error: ImportError) -> ModelError:
     return ModelError(
         f"temporal model: needs {package}, which can't be imported ({error}); "
-        f"pip install 'streamer[{extra}]'"
+        f"{how_to_install(extra)}"
     )
