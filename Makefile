@@ -8,7 +8,9 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 # Debian packages for tests: the RTSP server that plays the camera, Redis beside Valkey, clients.
-TEST_PACKAGES := chromium curl openssl redis-server prometheus prometheus-alertmanager prometheus-redis-exporter gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
+TEST_PACKAGES := chromium curl openssl redis-server \
+	prometheus prometheus-alertmanager prometheus-redis-exporter \
+	gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
 	gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav python3-gi
 
 .PHONY: help
@@ -161,9 +163,8 @@ venv-package:
 .PHONY: test-packages
 test-packages:
 	@if /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0")' 2>/dev/null \
-		&& command -v redis-server >/dev/null && command -v redis-cli >/dev/null && command -v openssl >/dev/null \
-		&& command -v prometheus >/dev/null && command -v amtool >/dev/null \
-		&& command -v prometheus-redis-exporter >/dev/null && command -v curl >/dev/null && command -v chromium >/dev/null; then :; \
+		&& type redis-server redis-cli openssl curl chromium prometheus amtool \
+			prometheus-redis-exporter >/dev/null 2>&1; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
 			apt-get -qq install -y --no-install-recommends $(TEST_PACKAGES) >/dev/null; \

@@ -99,8 +99,8 @@ def test_a_missing_file_is_named():
 @pytest.mark.parametrize(
     ("name", "module", "message"),
     [
-        ("efficientnet_lite0", "onnxruntime", r"needs onnxruntime.*'streamer\[cpu\]'"),
-        ("torchvision:resnet18", "torch", r"needs torch and torchvision.*'streamer\[gpu\]'"),
+        ("efficientnet_lite0", "onnxruntime", r"needs onnxruntime.*'\.\[cpu\]'"),
+        ("torchvision:resnet18", "torch", r"needs torch and torchvision.*'\.\[gpu\]'"),
     ],
 )
 def test_a_missing_package_names_the_extra(name, module, message, monkeypatch):

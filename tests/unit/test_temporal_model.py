@@ -177,4 +177,4 @@ def test_serving_needs_no_torch():
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
-    assert "streamer[gpu]" in done.stdout
+    assert "'.[gpu]'" in done.stdout
