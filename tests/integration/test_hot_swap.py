@@ -188,7 +188,7 @@ def test_a_worker_without_the_wanted_model_does_not_take_streams_back(make_farm,
     away.rename(other.path)
     farm.wait_for(lambda: samples(sleeper)[active] > 0)
     assert samples(sleeper)[awaiting] == 0
-    assert get(sleeper, "/readyz") == (200, "ready\n")
+    farm.wait_for(lambda: get(sleeper, "/readyz") == (200, "ready\n"))
     stop(farm)
     assert_changes(farm, OLD, other)
 
