@@ -7,7 +7,6 @@
 # Needs root, debootstrap, and docker, podman or buildah.
 set -eu
 here=$(dirname "$0")
-mirror=${1:-http://deb.debian.org/debian}
 name=$(sed -n 's/^ARG BASE_IMAGE=//p' "$here/Dockerfile")
 suite=bookworm
 
@@ -15,7 +14,9 @@ engine=$("$here/engine.sh")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-debootstrap --variant=minbase --include=ca-certificates "$suite" "$work/root" "$mirror"
+debootstrap --variant=minbase --include=ca-certificates "$suite" "$work/root" ${1:+"$1"}
+# Without an argument debootstrap has chosen one.
+mirror=$(sed -n 's/^deb \([^ ]*\) .*/\1/p' "$work/root/etc/apt/sources.list" | head -n 1)
 found=$(cat "$work/root/etc/debian_version")
 case $name in
 *:"$found"-slim) ;;

@@ -35,6 +35,14 @@ _NEEDED = {"node": "nodejs", "redis-server": "redis-server", "redis-cli": "redis
 _NOT_INSTALLED_BY_MAKE = {"node"}
 
 
+def end_daemons(folder: Path) -> None:
+    """End what was sent away: it is known by the folder that it works in."""
+    for place in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended, or is another user's
+            if (place / "cwd").readlink().is_relative_to(folder):
+                os.kill(int(place.name), signal.SIGKILL)
+
+
 class Session:
     """Holds what is in the background, and the variables that blocks have set."""
 
@@ -79,7 +87,7 @@ class Session:
         try:
             self.stop()
         finally:
-            self._end_daemons()
+            end_daemons(self.home)
             self._stack.close()
 
     def do(self, block: Block) -> None:
@@ -112,13 +120,6 @@ class Session:
                 f"{block}: ended with {process.returncode}:\n{output.read_text()}"
             )
         self._background.clear()
-
-    def _end_daemons(self) -> None:
-        """What the page has sent away: it is known by the folder that it works in."""
-        for place in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):  # it has ended, or is another user's
-                if (place / "cwd").readlink().is_relative_to(self.home):
-                    os.kill(int(place.name), signal.SIGKILL)
 
     def _local(self, text: str) -> str:
         for port, here in self._ports.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import math
 import signal
 import time
 
@@ -133,8 +134,7 @@ def test_without_redis_the_backlog_is_unknown_and_metrics_are_served(farm, valke
         until(lambda worker=worker, name=name: seen(worker)[f"streamer_{name}",] == 0)
     valkey.kill()
     for worker, name in ((encoder, "frames_waiting"), (temporal, "input_lag_frames")):
-        # NaN is no number, not even itself.
-        until(lambda worker=worker, name=name: seen(worker)[f"streamer_{name}",] != 0)
+        until(lambda worker=worker, name=name: math.isnan(seen(worker)[f"streamer_{name}",]))
         until(lambda worker=worker: seen(worker)["streamer_worker_ready",] == 0)
 
 

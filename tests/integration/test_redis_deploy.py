@@ -24,6 +24,7 @@ from streamer.transport.permissions import Role, permissions_table
 from tests.guarded import ALL, GuardedServer, password_of
 from tests.loopback import free_port, wait_for
 from tests.servers import SERVERS, binary_of
+from tests.typing_session import end_daemons
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "redis"
 DOCS = Path(__file__).parents[2] / "docs"
@@ -109,20 +110,23 @@ def test_every_command_of_the_page_does_what_it_says(runs_apart):
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m streamer.cli.main "$@"\n')
     program.chmod(0o755)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("STREAMER_")}
-    said = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", "\n".join(typed)],
-        cwd=runs_apart,
-        env={
-            **kept,
-            "PATH": f"{program.parent}:{kept['PATH']}",
-            "PYTHONPATH": str(DOCS.parent),
-            "XDG_RUNTIME_DIR": str(runs_apart),
-        },
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
+    try:
+        said = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", "\n".join(typed)],
+            cwd=runs_apart,
+            env={
+                **kept,
+                "PATH": f"{program.parent}:{kept['PATH']}",
+                "PYTHONPATH": str(DOCS.parent),
+                "XDG_RUNTIME_DIR": str(runs_apart),
+            },
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+    finally:
+        end_daemons(runs_apart)
     assert said.returncode == 0, said.stderr
     for expected in (
         "functions are loaded, partitions: 1",
